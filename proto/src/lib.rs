@@ -1,0 +1,11 @@
+//! The wire: generated from `proto/gitopsreverser/v1/*.proto`, which hold the documentation.
+
+/// Package `gitopsreverser.v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("gitopsreverser.v1");
+
+    /// The encoded `FileDescriptorSet`, for gRPC reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+}

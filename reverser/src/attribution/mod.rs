@@ -1,0 +1,1 @@
+//! The correlation store: admissions wait here for the watch events that they caused.

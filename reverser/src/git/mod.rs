@@ -1,0 +1,1 @@
+//! One bare clone for each (repository, branch): trees built on the tip, commits, pushes.
