@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order in which data passes through them.
 
+pub mod api;
 pub mod attribution;
 pub mod change;
 pub mod commit;
