@@ -3,6 +3,21 @@
 //!
 //! `sanitize → canonical YAML → hash`, and `identity → path in Git`. Pure: no I/O, no clock.
 
+mod canonical;
+mod hashes;
 mod identity;
+mod left_out;
+mod path;
+mod sanitize;
+mod yaml;
 
-pub use identity::{Identity, SpecHash};
+pub use canonical::{CanonicalizeError, Manifest, canonicalize};
+pub use hashes::{hash_without_replicas, managed_fields_hash, replicas};
+pub use identity::{Identity, ParseSpecHashError, SpecHash};
+pub use left_out::{LeftOut, left_out};
+pub use path::{
+    encode_segment, file_path, group_directory, is_api_version, is_manifest_file_name,
+    type_directory,
+};
+pub use sanitize::sanitize;
+pub use yaml::{ParseError, parse};

@@ -1,0 +1,5 @@
+//! YAML out and in.
+
+mod parse;
+
+pub use parse::{ParseError, parse};
