@@ -5,6 +5,9 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::SpecHash;
+use crate::cut::Cut;
+use crate::sanitize::cut_of;
+use crate::yaml::{MAX_DEPTH, TooDeep, emit};
 
 /// An object as it is written to Git.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,14 +50,39 @@ pub enum CanonicalizeError {
 
 /// The canonical manifest of an object; the object itself stays as it is.
 ///
-/// The object as admission sent it and as the watch delivers it give the same bytes.
+/// The object as admission sent it and as the watch delivers it give the same bytes. Time and memory
+/// grow with the object's size only.
 ///
 /// # Errors
 /// If the value is no Kubernetes object, or nested too deeply to be read back.
 pub fn canonicalize(object: &Value) -> Result<Manifest, CanonicalizeError> {
-    let text = serde_yaml::to_string(object)
-        .map_err(|_| CanonicalizeError::NotAnObject)?
-        .into_bytes();
+    let text = text_without(object, &cut_of(object))?;
     let hash = SpecHash::of(&text);
     Ok(Manifest { text, hash })
 }
+
+/// The canonical text without what `cut` leaves out.
+pub(crate) fn text_without(object: &Value, cut: &Cut) -> Result<Vec<u8>, CanonicalizeError> {
+    let top = object.as_object().ok_or(CanonicalizeError::NotAnObject)?;
+    let named = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_str)
+            .is_some_and(|it| !it.is_empty())
+    };
+    if !named(top.get("apiVersion")) {
+        return Err(CanonicalizeError::NoApiVersion);
+    }
+    if !named(top.get("kind")) {
+        return Err(CanonicalizeError::NoKind);
+    }
+    if !named(object.pointer("/metadata/name")) {
+        return Err(CanonicalizeError::NoName);
+    }
+    // Most manifests are smaller; a page saves the first few growths.
+    let mut text = Vec::with_capacity(4096);
+    emit(top, Some(cut), &mut text).map_err(|TooDeep| CanonicalizeError::TooDeep(MAX_DEPTH))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

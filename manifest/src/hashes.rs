@@ -1,8 +1,13 @@
 //! The further facts by which an observation is joined with a watch event.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use crate::{SpecHash, canonicalize};
+use crate::SpecHash;
+use crate::canonical::text_without;
+use crate::cut::Step;
+use crate::sanitize::cut_of;
 
 /// Hash of `metadata.managedFields`; `None` if there are none.
 ///
@@ -22,7 +27,10 @@ pub fn managed_fields_hash(object: &Value) -> Option<SpecHash> {
 #[must_use]
 pub fn hash_without_replicas(object: &Value) -> Option<SpecHash> {
     replicas(object)?;
-    canonicalize(object).ok().map(|manifest| manifest.hash)
+    let mut cut = cut_of(object);
+    cut.add(["spec", "replicas"].map(|key| Step::Key(Cow::Borrowed(key))));
+    let text = text_without(object, &cut).ok()?;
+    Some(SpecHash::of(&text))
 }
 
 /// `spec.replicas`, where it is an integer.

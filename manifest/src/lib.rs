@@ -4,6 +4,7 @@
 //! `sanitize → canonical YAML → hash`, and `identity → path in Git`. Pure: no I/O, no clock.
 
 mod canonical;
+mod cut;
 mod hashes;
 mod identity;
 mod left_out;
@@ -19,5 +20,5 @@ pub use path::{
     encode_segment, file_path, group_directory, is_api_version, is_manifest_file_name,
     type_directory,
 };
-pub use sanitize::sanitize;
+pub use sanitize::{Rule, rules, sanitize};
 pub use yaml::{ParseError, parse};
