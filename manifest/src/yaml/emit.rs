@@ -31,39 +31,22 @@ pub(crate) fn emit(
         writer.raw("{}\n");
         return Ok(());
     }
-    let mut first = true;
     for (key, value) in ordered(object, FIRST_IN_OBJECT) {
         let below = cut.and_then(|cut| cut.key(key));
-        if below.is_some_and(Cut::is_all) {
-            continue;
-        }
         match value {
-            Value::Object(metadata) if key == "metadata" && !is_empty_map(metadata, below) => {
+            Value::Object(metadata) if key == "metadata" && !is_left_out(metadata, below) => {
                 writer.raw("metadata:\n");
                 let entries = ordered(metadata, FIRST_IN_METADATA);
-                writer.entries(
-                    entries,
-                    below,
-                    At {
-                        indent: 2,
-                        depth: 2,
-                    },
-                    false,
-                )?;
+                writer.entries(entries, below, At::TOP.deeper(2)?, false)?;
             }
-            _ => writer.entries(
-                [(key, value)],
-                cut,
-                At {
-                    indent: 0,
-                    depth: 1,
-                },
-                first,
-            )?,
+            _ => writer.entries([(key, value)], cut, At::TOP, false)?,
         }
-        first = false;
     }
     Ok(())
+}
+
+fn is_left_out(map: &Map<String, Value>, cut: Option<&Cut>) -> bool {
+    cut.is_some_and(Cut::is_all) || is_empty_map(map, cut)
 }
 
 fn ordered<'a>(
@@ -100,6 +83,11 @@ struct At {
 }
 
 impl At {
+    const TOP: Self = Self {
+        indent: 0,
+        depth: 1,
+    };
+
     fn deeper(self, indent: usize) -> Result<Self, TooDeep> {
         if self.depth >= MAX_DEPTH {
             return Err(TooDeep);
