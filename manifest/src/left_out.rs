@@ -1,27 +1,176 @@
-//! Objects that the cluster makes for itself.
+//! Objects that the cluster makes for itself, and so makes again after a restore.
+//!
+//! Each is known by its name or its type, never by a label alone, and one that a person changed is not
+//! left out where that can be told from its field managers or its content.
 
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::Identity;
+use crate::cut::Cut;
+use crate::sanitize::{cut_of, only_machines};
 
 /// Why an object is not written to Git by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LeftOut {
-    /// The ConfigMap `kube-root-ca.crt` that every namespace gets.
-    RootCa,
+    /// ConfigMaps by which the control plane publishes its own settings, such as `kube-root-ca.crt`.
+    Published,
+    /// The `default` ServiceAccount of a namespace, as it was made.
+    DefaultServiceAccount,
+    /// A Secret of type `kubernetes.io/service-account-token`.
+    ServiceAccountToken,
+    /// A release's state, kept by Helm in a Secret or ConfigMap.
+    HelmRelease,
+    /// Roles and bindings that the API server restores at each start.
+    BootstrapRbac,
+    /// An APIService that the API server serves itself, of a built-in group or of a CRD.
+    LocalApiService,
+    /// The priority classes `system-node-critical` and `system-cluster-critical`.
+    SystemPriorityClass,
+    /// The Service `kubernetes` in the namespace `default`.
+    ApiServerService,
+    /// One of the first namespaces, without labels or annotations of its own.
+    InitialNamespace,
+    /// An IPAddress that records what a Service was given, or the first ServiceCIDR.
+    AllocatedAddress,
 }
 
+/// A reason that a person can read, to follow "left out: ".
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the cluster publishes its CA here")
+        f.write_str(match self {
+            Self::Published => "the control plane publishes its own settings here",
+            Self::DefaultServiceAccount => "each namespace gets this ServiceAccount by itself",
+            Self::ServiceAccountToken => "the control plane issues this token",
+            Self::HelmRelease => "Helm keeps the state of a release here",
+            Self::BootstrapRbac => "the API server restores this part of its RBAC at each start",
+            Self::LocalApiService => "the API server registers what it serves itself",
+            Self::SystemPriorityClass => "the API server makes this priority class",
+            Self::ApiServerService => "the API server makes this Service for itself",
+            Self::InitialNamespace => "each cluster starts with this namespace",
+            Self::AllocatedAddress => "the API server keeps account of its addresses here",
+        })
     }
 }
 
-/// Whether the cluster makes this object for itself, and so makes it again after a restore.
+/// Whether the cluster makes this object for itself, and why it is then left out.
 #[must_use]
 pub fn left_out(identity: &Identity, object: &Value) -> Option<LeftOut> {
-    let _ = (identity, object);
-    None
+    let Identity {
+        group,
+        resource,
+        namespace,
+        name,
+        ..
+    } = identity;
+    let type_of_secret = || object.get("type").and_then(Value::as_str);
+    let unless_person = |reason| only_machines(object).then_some(reason);
+    match (group.as_str(), resource.as_str()) {
+        ("", "configmaps") => match (namespace.as_str(), name.as_str()) {
+            // pkg/controller/certificates/rootcacertpublisher: changes are undone.
+            (_, "kube-root-ca.crt") => Some(LeftOut::Published),
+            // pkg/controlplane/controller: clusterauthenticationtrust and legacytokentracking.
+            (
+                "kube-system",
+                "extension-apiserver-authentication"
+                | "kube-apiserver-legacy-service-account-token-tracking",
+            ) => Some(LeftOut::Published),
+            _ => is_helm_release(name, object).then_some(LeftOut::HelmRelease),
+        },
+        ("", "secrets") => match type_of_secret() {
+            Some("kubernetes.io/service-account-token") => Some(LeftOut::ServiceAccountToken),
+            Some("helm.sh/release.v1") => Some(LeftOut::HelmRelease),
+            _ => is_helm_release(name, object).then_some(LeftOut::HelmRelease),
+        },
+        ("", "serviceaccounts") if name == "default" => {
+            is_bare(object).then_some(LeftOut::DefaultServiceAccount)
+        }
+        ("", "services") if (namespace.as_str(), name.as_str()) == ("default", "kubernetes") => {
+            unless_person(LeftOut::ApiServerService)
+        }
+        ("", "namespaces") => match name.as_str() {
+            "default" | "kube-system" | "kube-public" | "kube-node-lease" => {
+                is_bare(object).then_some(LeftOut::InitialNamespace)
+            }
+            _ => None,
+        },
+        (
+            "rbac.authorization.k8s.io",
+            "clusterroles" | "clusterrolebindings" | "roles" | "rolebindings",
+        ) if is_bootstrap_rbac(name, object) => unless_person(LeftOut::BootstrapRbac),
+        ("apiregistration.k8s.io", "apiservices") if is_local(name, object) => {
+            unless_person(LeftOut::LocalApiService)
+        }
+        ("scheduling.k8s.io", "priorityclasses") => match name.as_str() {
+            "system-node-critical" | "system-cluster-critical" => {
+                unless_person(LeftOut::SystemPriorityClass)
+            }
+            _ => None,
+        },
+        ("networking.k8s.io", "servicecidrs") if name == "kubernetes" => {
+            unless_person(LeftOut::AllocatedAddress)
+        }
+        ("networking.k8s.io", "ipaddresses") => {
+            // pkg/registry/core/service/ipallocator.
+            let manager = label(object, "ipaddress.kubernetes.io/managed-by");
+            let is_address = name.parse::<std::net::IpAddr>().is_ok();
+            (manager == Some("ipallocator.k8s.io") && is_address)
+                .then_some(LeftOut::AllocatedAddress)
+                .filter(|_| only_machines(object))
+        }
+        _ => None,
+    }
 }
+
+fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("labels")?.get(key)?.as_str()
+}
+
+/// helm.sh/helm, pkg/storage/driver: the name holds the driver's format, the label its owner.
+fn is_helm_release(name: &str, object: &Value) -> bool {
+    name.starts_with("sh.helm.release.v1.") && label(object, "owner") == Some("helm")
+}
+
+/// plugin/pkg/auth/authorizer/rbac/bootstrappolicy in kubernetes/kubernetes.
+fn is_bootstrap_rbac(name: &str, object: &Value) -> bool {
+    const NAMES: &[&str] = &[
+        "admin",
+        "cluster-admin",
+        "edit",
+        "extension-apiserver-authentication-reader",
+        "view",
+    ];
+    label(object, "kubernetes.io/bootstrapping") == Some("rbac-defaults")
+        && (name.starts_with("system:") || NAMES.contains(&name))
+}
+
+/// kube-aggregator, pkg/controllers/autoregister: named after its version and group, and without a
+/// Service behind it.
+fn is_local(name: &str, object: &Value) -> bool {
+    let spec = |key| object.get("spec").and_then(|spec| spec.get(key));
+    let text = |key| spec(key).and_then(Value::as_str).unwrap_or_default();
+    label(object, "kube-aggregator.kubernetes.io/automanaged").is_some()
+        && spec("service").is_none_or(Value::is_null)
+        && name.split_once('.') == Some((text("version"), text("group")))
+}
+
+/// Whether nothing but the name is left of an object once it is sanitised.
+fn is_bare(object: &Value) -> bool {
+    let cut = cut_of(object);
+    let left = |value: &Value, cut: Option<&Cut>, known: &[&str]| {
+        value.as_object().is_some_and(|map| {
+            map.keys().all(|key| {
+                let gone = cut.and_then(|cut| cut.key(key)).is_some_and(Cut::is_all);
+                gone || known.contains(&key.as_str())
+            })
+        })
+    };
+    left(object, Some(&cut), &["apiVersion", "kind", "metadata"])
+        && object
+            .get("metadata")
+            .is_some_and(|metadata| left(metadata, cut.key("metadata"), &["name", "namespace"]))
+}
+
+#[cfg(test)]
+mod tests;
