@@ -38,3 +38,64 @@ pub fn hash_without_replicas(object: &Value) -> Option<SpecHash> {
 pub fn replicas(object: &Value) -> Option<i64> {
     object.pointer("/spec/replicas")?.as_i64()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(replicas: &Value) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "managedFields": [{"manager": "a", "fieldsV1": {"f:x": {}, "f:y": {}}}]},
+            "spec": {"replicas": replicas, "paused": true},
+        })
+    }
+
+    #[test]
+    fn managed_fields_hash_is_blind_to_the_order_of_keys() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        let one = read(r#"{"metadata": {"managedFields": [{"manager": "a", "time": "t"}]}}"#);
+        let other =
+            read(r#"{"metadata": {"managedFields": [{"time": "t", "manager": "a"}], "x": 1}}"#);
+        assert!(managed_fields_hash(&one).is_some());
+        assert_eq!(managed_fields_hash(&one), managed_fields_hash(&other));
+        let later = read(r#"{"metadata": {"managedFields": [{"manager": "a", "time": "u"}]}}"#);
+        assert_ne!(managed_fields_hash(&one), managed_fields_hash(&later));
+    }
+
+    #[test]
+    fn no_managed_fields_have_no_hash() {
+        for object in [
+            json!({}),
+            json!({"metadata": {"managedFields": []}}),
+            json!({"metadata": {"managedFields": null}}),
+        ] {
+            assert_eq!(managed_fields_hash(&object), None);
+        }
+    }
+
+    #[test]
+    fn a_scale_changes_the_replicas_and_nothing_else() {
+        let (one, five) = (deployment(&json!(1)), deployment(&json!(5)));
+        assert_eq!((replicas(&one), replicas(&five)), (Some(1), Some(5)));
+        assert!(hash_without_replicas(&one).is_some());
+        assert_eq!(hash_without_replicas(&one), hash_without_replicas(&five));
+        let mut other = five;
+        other["spec"]["paused"] = json!(false);
+        assert_ne!(hash_without_replicas(&one), hash_without_replicas(&other));
+    }
+
+    #[test]
+    fn what_has_no_replicas_can_not_be_scaled() {
+        for replicas in [json!(null), json!("3"), json!(1.5)] {
+            assert_eq!(hash_without_replicas(&deployment(&replicas)), None);
+        }
+        assert_eq!(
+            hash_without_replicas(&json!({"spec": {"replicas": 1}})),
+            None,
+            "no kind"
+        );
+    }
+}

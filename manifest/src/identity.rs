@@ -78,3 +78,28 @@ impl FromStr for SpecHash {
             .map_err(|_| ParseSpecHashError)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spec_hash_reads_back_what_it_writes() {
+        for bytes in [&b""[..], b"a", b"apiVersion: v1\n"] {
+            let hash = SpecHash::of(bytes);
+            assert_eq!(hash.to_string().len(), 16);
+            assert_eq!(hash.to_string().parse(), Ok(hash));
+        }
+        // xxhash's own test vector for the empty input.
+        assert_eq!(SpecHash::of(b"").to_string(), "ef46db3751d8e999");
+        for text in [
+            "",
+            "ef46",
+            "EF46DB3751D8E999",
+            "+f46db3751d8e999",
+            "ef46db3751d8e9990",
+        ] {
+            assert_eq!(text.parse::<SpecHash>(), Err(ParseSpecHashError));
+        }
+    }
+}

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use crate::cut::{Cut, Step};
 use crate::yaml::MAX_DEPTH;
 
+use ownership::Owners;
 pub(crate) use ownership::only_machines;
-use ownership::{Owners, Place};
 pub use rules::Rule;
 use rules::{Intent, Of, RULES, Target, When};
 
@@ -45,6 +45,7 @@ pub(crate) fn cut_of(object: &Value) -> Cut {
     let mut finder = Finder {
         object,
         owners: Owners::of(object),
+        place: Vec::new(),
         cut: &mut cut,
     };
     for rule in RULES {
@@ -59,146 +60,162 @@ pub(crate) fn cut_of(object: &Value) -> Cut {
     cut
 }
 
+/// One step from an object down.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Key(&'a str),
+    Item(usize),
+}
+
 /// Finds in one object what rules name.
 struct Finder<'a> {
     object: &'a Value,
     owners: Owners<'a>,
+    /// The way to where it looks now.
+    place: Vec<Place<'a>>,
     cut: &'a mut Cut,
 }
 
 impl<'a> Finder<'a> {
     fn find(&mut self, top: &'a Map<String, Value>, rule: &Rule) {
         let metadata = |key| top.get("metadata").and_then(|metadata| metadata.get(key));
-        let mut under_metadata = |list: &'static str, last| {
-            self.cut.add([
-                Step::Key(Cow::Borrowed("metadata")),
-                Step::Key(Cow::Borrowed(list)),
-                last,
-            ]);
-        };
         match rule.target {
             Target::Field(path) => {
-                let mut place = Vec::with_capacity(path.len());
-                self.follow(self.object, path, &mut place, &rule.when);
+                let owners = match rule.when {
+                    When::Always => Owners::default(),
+                    When::Allocated(_) => self.owners.clone(),
+                };
+                self.follow(self.object, path, &owners, &rule.when);
             }
             Target::Annotation(key) => {
                 if metadata("annotations").is_some_and(|map| map.get(key).is_some()) {
-                    under_metadata("annotations", Step::Key(Cow::Borrowed(key)));
+                    self.cut_in_metadata("annotations", Step::Key(Cow::Borrowed(key)));
                 }
             }
             Target::Label(key) => {
                 if metadata("labels").is_some_and(|map| map.get(key).is_some()) {
-                    under_metadata("labels", Step::Key(Cow::Borrowed(key)));
+                    self.cut_in_metadata("labels", Step::Key(Cow::Borrowed(key)));
                 }
             }
             Target::Finalizer(name) => {
                 let list = metadata("finalizers").and_then(Value::as_array);
                 for (index, item) in list.into_iter().flatten().enumerate() {
                     if item == name {
-                        under_metadata("finalizers", Step::Item(index));
+                        self.cut_in_metadata("finalizers", Step::Item(index));
                     }
                 }
             }
             Target::NullInEmbeddedMetadata(key) => {
-                let mut place = Vec::new();
                 for (name, child) in top.iter().filter(|(name, _)| *name != "metadata") {
-                    place.push(Place::Field(name));
-                    self.embedded(child, key, &mut place);
-                    place.pop();
+                    self.at(Place::Key(name), |this| this.embedded(child, key));
                 }
             }
         }
     }
 
-    /// Follows a rule's path from `value` on; `place` is the way there.
+    /// Follows a rule's path from `value` on.
     fn follow(
         &mut self,
         value: &'a Value,
         path: &[&'static str],
-        place: &mut Vec<Place<'a>>,
+        owners: &Owners<'a>,
         when: &When,
     ) {
         let Some((first, rest)) = path.split_first() else {
-            if self.applies(value, place, when) {
-                self.cut_at(place);
+            if self.applies(value, owners, when) {
+                self.cut_here();
             }
             return;
         };
         match (*first, value) {
-            ("[]", Value::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    place.push(Place::Item(index, item));
-                    self.follow(item, rest, place, when);
-                    place.pop();
+            ("[]", Value::Array(list)) => {
+                let items = owners.items();
+                for (index, item) in list.iter().enumerate() {
+                    let owners = items.item(index, item);
+                    self.at(Place::Item(index), |this| {
+                        this.follow(item, rest, &owners, when);
+                    });
                 }
             }
             ("*", Value::Object(map)) => {
                 for (key, child) in map {
-                    place.push(Place::Field(key));
-                    self.follow(child, rest, place, when);
-                    place.pop();
+                    let owners = owners.field(key);
+                    self.at(Place::Key(key), |this| {
+                        this.follow(child, rest, &owners, when);
+                    });
                 }
             }
             (key, Value::Object(map)) => {
                 if let Some(child) = map.get(key) {
-                    place.push(Place::Field(key));
-                    self.follow(child, rest, place, when);
-                    place.pop();
+                    let owners = owners.field(key);
+                    self.at(Place::Key(key), |this| {
+                        this.follow(child, rest, &owners, when);
+                    });
                 }
             }
             _ => {}
         }
     }
 
-    fn applies(&self, value: &Value, place: &[Place<'_>], when: &When) -> bool {
+    fn applies(&self, value: &Value, owners: &Owners<'_>, when: &When) -> bool {
         let When::Allocated(intents) = when else {
             return true;
         };
         let meant = |intent: &Intent| match intent {
             Intent::Text(text) => value == text,
-            Intent::Beside(path) => {
-                let path: Vec<_> = path.iter().map(|key| Place::Field(key)).collect();
-                self.owners.may_be_meant(&path)
-            }
+            Intent::Beside(path) => path
+                .iter()
+                .fold(self.owners.clone(), |owners, key| owners.field(key))
+                .may_be_meant(),
             Intent::Without(field) => self.object.get(field).is_none_or(Value::is_null),
         };
-        !self.owners.may_be_meant(place) && !intents.iter().any(meant)
+        !owners.may_be_meant() && !intents.iter().any(meant)
     }
 
-    /// Finds `metadata.{key}: null` below `value`.
-    fn embedded(&mut self, value: &'a Value, key: &'static str, place: &mut Vec<Place<'a>>) {
+    /// Finds `metadata.{key}: null` from `value` on.
+    fn embedded(&mut self, value: &'a Value, key: &'static str) {
         // Deeper objects are refused by the writer.
-        if place.len() > MAX_DEPTH {
+        if self.place.len() > MAX_DEPTH {
             return;
         }
         match value {
             Value::Object(map) => {
                 for (name, child) in map {
-                    place.push(Place::Field(name));
-                    if name == "metadata" && child.get(key).is_some_and(Value::is_null) {
-                        place.push(Place::Field(key));
-                        self.cut_at(place);
-                        place.pop();
-                    }
-                    self.embedded(child, key, place);
-                    place.pop();
+                    self.at(Place::Key(name), |this| {
+                        if name == "metadata" && child.get(key).is_some_and(Value::is_null) {
+                            this.at(Place::Key(key), Finder::cut_here);
+                        }
+                        this.embedded(child, key);
+                    });
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    place.push(Place::Item(index, item));
-                    self.embedded(item, key, place);
-                    place.pop();
+                    self.at(Place::Item(index), |this| this.embedded(item, key));
                 }
             }
             _ => {}
         }
     }
 
-    fn cut_at(&mut self, place: &[Place<'_>]) {
-        self.cut.add(place.iter().map(|step| match step {
-            Place::Field(name) => Step::Key(Cow::Owned((*name).to_owned())),
-            Place::Item(index, _) => Step::Item(*index),
+    fn at(&mut self, step: Place<'a>, look: impl FnOnce(&mut Self)) {
+        self.place.push(step);
+        look(self);
+        self.place.pop();
+    }
+
+    fn cut_here(&mut self) {
+        self.cut.add(self.place.iter().map(|step| match step {
+            Place::Key(name) => Step::Key(Cow::Owned((*name).to_owned())),
+            Place::Item(index) => Step::Item(*index),
         }));
+    }
+
+    fn cut_in_metadata(&mut self, list: &'static str, last: Step) {
+        self.cut.add([
+            Step::Key(Cow::Borrowed("metadata")),
+            Step::Key(Cow::Borrowed(list)),
+            last,
+        ]);
     }
 }

@@ -4,6 +4,8 @@
 //! names a field, `k:` an item of a keyed list by its keys, `v:` one of a set by its value, `i:` by
 //! its place; an empty set at a place owns all below it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 /// Managers that act for the cluster and not for a person.
@@ -36,37 +38,138 @@ const MACHINES: &[&str] = &[
     "service-ca-operator",
 ];
 
-/// One step from an object to a field of it.
-#[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
-    Field(&'a str),
-    Item(usize, &'a Value),
-}
-
-/// The field sets of an object's managers that are no machines.
+/// What people own at one place of an object. Made for the top, then followed down.
+#[derive(Clone, Default)]
 pub(super) struct Owners<'a> {
-    tracked: bool,
-    people: Vec<&'a Map<String, Value>>,
+    /// Here and all below: nobody kept track, or a whole field was set from above.
+    all: bool,
+    sets: Vec<&'a Map<String, Value>>,
 }
 
 impl<'a> Owners<'a> {
+    /// At the top of an object.
     pub(super) fn of(object: &'a Value) -> Self {
         let entries = entries(object);
-        let people = entries
+        let sets = entries
             .iter()
             .filter(|entry| !is_machine(entry))
             .filter_map(|entry| entry.get("fieldsV1")?.as_object())
             .collect();
         Self {
-            tracked: !entries.is_empty(),
-            people,
+            all: entries.is_empty(),
+            sets,
         }
     }
 
-    /// Whether a person may have set what is at `place`. So it is where nobody kept track.
-    pub(super) fn may_be_meant(&self, place: &[Place<'_>]) -> bool {
-        !self.tracked || self.people.iter().any(|fields| owns(fields, place))
+    /// Whether a person may have set what is here. So it is where nobody kept track.
+    pub(super) fn may_be_meant(&self) -> bool {
+        self.all || !self.sets.is_empty()
     }
+
+    pub(super) fn field(&self, name: &str) -> Self {
+        let element = format!("f:{name}");
+        Self::below(
+            self.all,
+            self.sets.iter().filter_map(|set| set.get(&element)),
+        )
+    }
+
+    pub(super) fn items(&self) -> Items<'a> {
+        Items::of(self)
+    }
+
+    fn below(all: bool, sets: impl Iterator<Item = &'a Value>) -> Self {
+        let mut owners = Self {
+            all,
+            sets: Vec::new(),
+        };
+        for set in sets {
+            match set.as_object() {
+                Some(set) if !set.is_empty() => owners.sets.push(set),
+                _ => owners.all = true,
+            }
+        }
+        owners
+    }
+}
+
+/// What people own of a list's items, indexed once so that each item is one look-up.
+pub(super) struct Items<'a> {
+    all: bool,
+    by_value: bool,
+    /// The names of the keys in `k:`, alike for all items of a list unless somebody plays tricks.
+    key_names: Vec<Vec<String>>,
+    elements: BTreeMap<String, Vec<&'a Value>>,
+}
+
+/// Most kinds of keys that are looked up for each item; a list that seems to have more is kept as it is.
+const MAX_KEY_KINDS: usize = 4;
+
+impl<'a> Items<'a> {
+    fn of(owners: &Owners<'a>) -> Self {
+        let mut items = Self {
+            all: owners.all,
+            by_value: false,
+            key_names: Vec::new(),
+            elements: BTreeMap::new(),
+        };
+        for (element, below) in owners.sets.iter().copied().flatten() {
+            let Some((sort, text)) = element.split_once(':') else {
+                continue;
+            };
+            // Read and written again: escapes of another JSON writer may differ.
+            let Ok(json) = serde_json::from_str::<Value>(text) else {
+                continue;
+            };
+            match (sort, &json) {
+                ("k", Value::Object(keys)) => {
+                    let names: Vec<_> = keys.keys().cloned().collect();
+                    if !items.key_names.contains(&names) {
+                        items.key_names.push(names);
+                    }
+                }
+                ("v", _) => items.by_value = true,
+                ("i", _) => {}
+                _ => continue,
+            }
+            if items.key_names.len() > MAX_KEY_KINDS {
+                items.all = true;
+                break;
+            }
+            let element = format!("{sort}:{json}");
+            items.elements.entry(element).or_default().push(below);
+        }
+        items
+    }
+
+    /// At one item of the list.
+    pub(super) fn item(&self, index: usize, item: &Value) -> Owners<'a> {
+        let mut names = Vec::new();
+        if !self.elements.is_empty() {
+            names.push(format!("i:{index}"));
+            let keys = self.key_names.iter();
+            names.extend(keys.filter_map(|keys| Some(format!("k:{}", keys_of(item, keys)?))));
+            if self.by_value {
+                names.push(format!("v:{item}"));
+            }
+        }
+        let found = names.iter().filter_map(|name| self.elements.get(name));
+        Owners::below(self.all, found.flatten().copied())
+    }
+}
+
+fn keys_of(item: &Value, names: &[String]) -> Option<Value> {
+    let mut keys = Map::new();
+    for name in names {
+        let value = match item.get(name) {
+            Some(value) => value.clone(),
+            // The only key of a built-in list that has a default.
+            None if name == "protocol" => "TCP".into(),
+            None => return None,
+        };
+        keys.insert(name.clone(), value);
+    }
+    Some(Value::Object(keys))
 }
 
 /// Whether all managers of an object are machines; also where there are none.
@@ -86,100 +189,92 @@ fn is_machine(entry: &Value) -> bool {
     manager.is_some_and(|manager| MACHINES.contains(&manager))
 }
 
-fn owns(fields: &Map<String, Value>, place: &[Place<'_>]) -> bool {
-    let Some((first, rest)) = place.split_first() else {
-        return true;
-    };
-    fields.iter().any(|(element, below)| {
-        matches(element, *first)
-            && match below.as_object() {
-                Some(below) if !below.is_empty() => owns(below, rest),
-                _ => true,
-            }
-    })
-}
-
-fn matches(element: &str, place: Place<'_>) -> bool {
-    match (element.split_once(':'), place) {
-        (Some(("f", name)), Place::Field(field)) => name == field,
-        (Some(("k", keys)), Place::Item(_, item)) => has_keys(item, keys),
-        (Some(("v", value)), Place::Item(_, item)) => {
-            serde_json::from_str::<Value>(value).is_ok_and(|value| value == *item)
-        }
-        (Some(("i", number)), Place::Item(index, _)) => number.parse() == Ok(index),
-        _ => false,
-    }
-}
-
-fn has_keys(item: &Value, keys: &str) -> bool {
-    let Ok(Value::Object(keys)) = serde_json::from_str(keys) else {
-        return false;
-    };
-    keys.iter().all(|(key, value)| match item.get(key) {
-        Some(present) => present == value,
-        // The only key of a built-in list that has a default.
-        None => key == "protocol" && value == "TCP",
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn object(manager: &str, fields: Value) -> Value {
+    fn object(manager: &str, fields: &Value) -> Value {
         json!({"metadata": {"managedFields": [{"manager": manager, "fieldsV1": fields}]}})
     }
 
     #[test]
     fn untracked_values_may_be_meant() {
-        let place = [Place::Field("spec")];
-        assert!(Owners::of(&json!({})).may_be_meant(&place));
-        assert!(Owners::of(&json!({"metadata": {"managedFields": []}})).may_be_meant(&place));
+        for object in [json!({}), json!({"metadata": {"managedFields": []}})] {
+            let below = Owners::of(&object)
+                .field("spec")
+                .items()
+                .item(0, &json!({}));
+            assert!(below.field("x").may_be_meant());
+        }
     }
 
     #[test]
     fn machines_mean_nothing() {
         let fields = json!({"f:spec": {"f:volumeName": {}}});
-        let place = [Place::Field("spec"), Place::Field("volumeName")];
-        let machine = object("kube-controller-manager", fields.clone());
-        assert!(!Owners::of(&machine).may_be_meant(&place));
-        let person = object("kubectl-edit", fields);
-        assert!(Owners::of(&person).may_be_meant(&place));
+        let meant = |manager| {
+            let object = object(manager, &fields);
+            Owners::of(&object)
+                .field("spec")
+                .field("volumeName")
+                .may_be_meant()
+        };
+        assert!(!meant("kube-controller-manager"));
+        assert!(meant("kubectl-edit"));
     }
 
     #[test]
     fn an_atomic_field_owns_what_is_below_it() {
         let person = object(
             "kubectl",
-            json!({"f:spec": {"f:rules": {}, "f:a": {".": {}}}}),
+            &json!({"f:spec": {"f:rules": {}, "f:a": {".": {}}}}),
         );
-        let owners = Owners::of(&person);
-        let below = |name| [Place::Field("spec"), Place::Field(name), Place::Field("x")];
-        assert!(owners.may_be_meant(&below("rules")));
-        assert!(!owners.may_be_meant(&below("a")), "owns the map, not x");
+        let spec = Owners::of(&person).field("spec");
+        assert!(spec.field("rules").field("x").may_be_meant());
+        assert!(spec.field("a").may_be_meant());
+        assert!(
+            !spec.field("a").field("x").may_be_meant(),
+            "owns the map, not x"
+        );
+        assert!(!spec.field("b").may_be_meant());
     }
 
     #[test]
     fn items_are_found_by_keys_values_and_places() {
         let person = object(
             "kubectl",
-            json!({"f:l": {
+            &json!({"f:l": {
                 "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:nodePort": {}},
+                "k:{\"name\":\"a\\u003cb\"}": {},
                 "v:\"x\"": {},
                 "i:7": {},
+                "odd": {},
+                "k:odd": {},
             }}),
         );
-        let owners = Owners::of(&person);
-        let owned = |index, item: Value| {
-            owners.may_be_meant(&[Place::Field("l"), Place::Item(index, &item)])
-        };
+        let items = Owners::of(&person).field("l").items();
+        let owned = |index, item: Value| items.item(index, &item).may_be_meant();
         assert!(owned(0, json!({"port": 80, "protocol": "TCP"})));
         assert!(owned(0, json!({"port": 80})));
         assert!(!owned(0, json!({"port": 80, "protocol": "UDP"})));
+        assert!(owned(0, json!({"name": "a<b"})));
         assert!(owned(0, json!("x")));
         assert!(!owned(0, json!("y")));
         assert!(owned(7, json!("y")));
+        let port = items.item(0, &json!({"port": 80}));
+        assert!(port.field("nodePort").may_be_meant());
+        assert!(!port.field("name").may_be_meant());
+    }
+
+    #[test]
+    fn a_list_with_odd_keys_is_kept() {
+        let sets = ["a", "b", "c", "d", "e"].map(|key| (format!("k:{{\"{key}\":1}}"), json!({})));
+        let person = object(
+            "kubectl",
+            &json!({"f:l": Value::Object(sets.into_iter().collect())}),
+        );
+        let items = Owners::of(&person).field("l").items();
+        assert!(items.item(0, &json!("z")).may_be_meant());
     }
 }

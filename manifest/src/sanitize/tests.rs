@@ -51,7 +51,7 @@ fn service() -> Value {
     })
 }
 
-fn own(object: &mut Value, manager: &str, spec: Value) {
+fn own(object: &mut Value, manager: &str, spec: &Value) {
     let entries = object["metadata"]["managedFields"]
         .as_array_mut()
         .expect("a list");
@@ -82,7 +82,7 @@ fn controllers_do_not_own_for_a_person() {
     own(
         &mut by_controller,
         "kube-controller-manager",
-        json!({"f:clusterIP": {}, "f:clusterIPs": {}}),
+        &json!({"f:clusterIP": {}, "f:clusterIPs": {}}),
     );
     assert_eq!(sanitized(by_controller), sanitized(service()));
 
@@ -90,7 +90,7 @@ fn controllers_do_not_own_for_a_person() {
     own(
         &mut by_person,
         "terraform",
-        json!({"f:clusterIP": {}, "f:ipFamilyPolicy": {}}),
+        &json!({"f:clusterIP": {}, "f:ipFamilyPolicy": {}}),
     );
     let spec = &sanitized(by_person)["spec"];
     assert_eq!(spec["clusterIP"], "10.96.1.2");
@@ -101,7 +101,7 @@ fn controllers_do_not_own_for_a_person() {
 #[test]
 fn cluster_ips_never_stand_alone() {
     let mut object = service();
-    own(&mut object, "kubectl-edit", json!({"f:clusterIPs": {}}));
+    own(&mut object, "kubectl-edit", &json!({"f:clusterIPs": {}}));
     let spec = &sanitized(object)["spec"];
     assert_eq!(spec["clusterIP"], "10.96.1.2");
     assert_eq!(spec["clusterIPs"], json!(["10.96.1.2"]));
