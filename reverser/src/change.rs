@@ -23,8 +23,9 @@ pub struct Sighting {
     pub uid: String,
     /// The effect on the object.
     pub operation: Operation,
-    /// The resourceVersion that this change replaced. `None` where the chain of versions is
-    /// broken: after a gap, an expired watch, or a start.
+    /// The resourceVersion that this change replaced; empty where a live event shows that the
+    /// object is new, so that nothing was replaced. `None` where the chain of versions is broken:
+    /// after a gap, an expired watch, or a start.
     pub base: Option<String>,
     /// Of the new content; for a delete, of the last content.
     pub spec_hash: SpecHash,

@@ -1,1 +1,24 @@
 //! The correlation store: admissions wait here for the watch events that they caused.
+//!
+//! ```text
+//! sidecar ⇒ service → observation → store ⇐ join ← watch event
+//! ```
+//!
+//! [`join`] is the decision, pure. [`Store`] keeps what it decides over, bounded in every
+//! direction. [`ReportService`] fills the store from the sidecar's stream.
+
+pub mod endpoint;
+mod index;
+pub mod join;
+mod metrics;
+mod observation;
+mod service;
+mod sessions;
+mod share;
+mod store;
+mod verdicts;
+
+pub use metrics::{AttributionMetrics, EvictionReason};
+pub use observation::{Observation, ObservationError, Write};
+pub use service::{ReportService, Sidecar, SidecarSignals};
+pub use store::{Limits, Pending, Recorded, Store};

@@ -1,0 +1,225 @@
+//! Which admission made a change: the decision, pure.
+//!
+//! An admission is no write: it may be refused after us, or lose the race for the version that
+//! it was built on. What can be relied upon (`kube-apiserver`, `registry/generic/registry/store.go`):
+//!
+//! - Validating admission runs inside the compare-and-swap, so of all admissions on one
+//!   (uid, resourceVersion) at most one becomes a write; an attempt that lost is admitted again,
+//!   on the new version.
+//! - Every attempt to create has a uid of its own.
+//! - What is admitted is what is stored, `metadata.managedFields` included, in the version in
+//!   which the client wrote. Read at another version the content differs; managedFields don't.
+//!
+//! So **exact** looks at the admissions on precisely the version that was replaced, and takes
+//! those that would have led to what is there now. If those are of one user, it was that user.
+//! Anything else is nobody: another user could have done it as well.
+//!
+//! **content** is for a broken chain of versions: then only the content tells, and every user
+//! who may have left this content behind counts.
+//!
+//! # What can't be told apart
+//! A write that never reached the sidecar, beside an admission that was refused later, both on
+//! one version with the same bytes (or, where only managedFields can be compared, by one manager
+//! in one second): the refused one is credited. After a gap the version can't be compared
+//! either.
+
+use crate::change::{Operation, Sighting};
+
+use super::observation::{Observation, Write};
+
+/// What the join found. Indices are into the candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// By uid, or by uid and the version replaced.
+    Exact(usize),
+    /// By content.
+    Content(usize),
+    /// Several users, and nothing tells them apart.
+    Ambiguous,
+    /// No admission fits.
+    Unseen,
+}
+
+/// How the managedFields that were admitted compare with those that are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fields {
+    Equal,
+    Unknown,
+    /// Not what was stored.
+    Differ,
+}
+
+fn fields(sighting: &Sighting, candidate: &Observation) -> Fields {
+    match (sighting.managed_fields_hash, candidate.managed_fields_hash) {
+        (Some(seen), Some(admitted)) if seen == admitted => Fields::Equal,
+        (Some(_), Some(_)) => Fields::Differ,
+        _ => Fields::Unknown,
+    }
+}
+
+/// The admission asked for exactly the content that is there.
+fn same_bytes(sighting: &Sighting, candidate: &Observation) -> bool {
+    match candidate.write {
+        Write::Create(hash) | Write::Update(hash) => hash == sighting.spec_hash,
+        Write::Scale(replicas) => sighting.scaled_to == Some(replicas),
+        Write::Delete(_) => false,
+    }
+}
+
+/// Written at another version: the contents can't be compared, managedFields can.
+fn other_version(sighting: &Sighting, candidate: &Observation) -> bool {
+    candidate.identity.version != sighting.identity.version
+        || candidate.identity.group != sighting.identity.group
+}
+
+/// Decides which of `candidates` made the change.
+///
+/// `candidates` are the pending observations of the sighting's uid, and where the uid or the
+/// observation's is unknown those with the sighting's key; oldest first. The order decides only
+/// which of one user's equal observations is named.
+#[must_use]
+pub fn decide(sighting: &Sighting, candidates: &[&Observation]) -> Decision {
+    let all = 0..candidates.len();
+    match (&sighting.base, sighting.operation) {
+        (Some(base), Operation::Delete) => {
+            let deletes = all.filter(|&i| {
+                matches!(candidates[i].write, Write::Delete(_)) && candidates[i].base == *base
+            });
+            one_user(candidates, deletes).map_or_else(Decision::from, Decision::Exact)
+        }
+        (Some(base), _) if base.is_empty() => {
+            let creates = all.filter(|&i| matches!(candidates[i].write, Write::Create(_)));
+            one_user(candidates, creates).map_or_else(Decision::from, Decision::Exact)
+        }
+        (Some(base), _) => {
+            let rivals: Vec<usize> = all
+                .filter(|&i| {
+                    matches!(candidates[i].write, Write::Update(_) | Write::Scale(_))
+                        && candidates[i].base == *base
+                })
+                .collect();
+            decide_update(sighting, candidates, &rivals)
+        }
+        (None, Operation::Delete) => {
+            let deletes = all.filter(|&i| matches!(candidates[i].write, Write::Delete(_)));
+            one_user(candidates, deletes).map_or_else(Decision::from, Decision::Content)
+        }
+        (None, _) => decide_by_content(sighting, candidates),
+    }
+}
+
+/// The rivals are on one base, so at most one of them was written.
+fn decide_update(sighting: &Sighting, candidates: &[&Observation], rivals: &[usize]) -> Decision {
+    let rivals = || rivals.iter().copied();
+    let bytes = |i: usize| same_bytes(sighting, candidates[i]);
+    let fields = |i: usize| fields(sighting, candidates[i]);
+
+    let fitting = || rivals().filter(|&i| bytes(i) && fields(i) != Fields::Differ);
+    if fitting().next().is_some() {
+        // One in another version may have led to these bytes too. At the same version other
+        // bytes are a lost race, however equal its managedFields (they hold no values, and
+        // seconds only).
+        let converted = rivals().filter(|&i| {
+            !bytes(i) && fields(i) == Fields::Equal && other_version(sighting, candidates[i])
+        });
+        return one_user(candidates, fitting().chain(converted)).map_or_else(
+            Decision::from,
+            // Of one user's, the one that is proven best names the field manager.
+            |first| {
+                Decision::Exact(
+                    fitting()
+                        .find(|&i| fields(i) == Fields::Equal)
+                        .unwrap_or(first),
+                )
+            },
+        );
+    }
+    let by_fields = || rivals().filter(|&i| fields(i) == Fields::Equal);
+    if by_fields().next().is_some() {
+        return one_user(candidates, by_fields()).map_or_else(Decision::from, Decision::Exact);
+    }
+    one_user(candidates, rivals().filter(|&i| bytes(i)))
+        .map_or_else(Decision::from, Decision::Exact)
+}
+
+/// The chain of versions is broken: any of these may have been written, and in any number.
+fn decide_by_content(sighting: &Sighting, candidates: &[&Observation]) -> Decision {
+    let writes =
+        || (0..candidates.len()).filter(|&i| !matches!(candidates[i].write, Write::Delete(_)));
+    let bytes = |i: usize| same_bytes(sighting, candidates[i]);
+    let fields = |i: usize| fields(sighting, candidates[i]);
+
+    let converted = || {
+        writes().filter(|&i| {
+            !bytes(i) && fields(i) == Fields::Equal && other_version(sighting, candidates[i])
+        })
+    };
+    // Here the managedFields may refute: no version vouches for the bytes.
+    let fitting = || writes().filter(|&i| bytes(i) && fields(i) != Fields::Differ);
+    let Some(oldest) = fitting().next() else {
+        return one_user(candidates, converted()).map_or_else(Decision::from, Decision::Content);
+    };
+    // A scale that came later may have led back to these bytes. Where the change is known to be
+    // one of replicas alone, the fitting scales are among `fitting`.
+    let scales = writes().filter(|&i| {
+        matches!(candidates[i].write, Write::Scale(_))
+            && sighting.scaled_to.is_none()
+            && !older(&candidates[i].base, &candidates[oldest].base)
+    });
+    match one_user(candidates, fitting().chain(converted()).chain(scales)) {
+        Err(nobody) => Decision::from(nobody),
+        Ok(_) if only_created(sighting, candidates) => Decision::Exact(oldest),
+        Ok(_) => Decision::Content(oldest),
+    }
+}
+
+/// The uid is all that was ever admitted: nobody but its creator wrote it.
+fn only_created(sighting: &Sighting, candidates: &[&Observation]) -> bool {
+    sighting.operation == Operation::Create
+        && !sighting.uid.is_empty()
+        && candidates
+            .iter()
+            .all(|c| matches!(c.write, Write::Create(_)) && c.uid == sighting.uid)
+}
+
+/// Whether one resourceVersion is known to be before another. They compare as numbers
+/// (KEP-5504); what isn't a number is not known.
+pub(super) fn older(a: &str, b: &str) -> bool {
+    match (a.parse::<u128>(), b.parse::<u128>()) {
+        (Ok(a), Ok(b)) => a < b,
+        // A create is before everything else.
+        _ => a.is_empty() && !b.is_empty(),
+    }
+}
+
+/// Why there is not one user.
+enum Nobody {
+    NoCandidate,
+    SeveralUsers,
+}
+
+impl From<Nobody> for Decision {
+    fn from(nobody: Nobody) -> Self {
+        match nobody {
+            Nobody::NoCandidate => Self::Unseen,
+            Nobody::SeveralUsers => Self::Ambiguous,
+        }
+    }
+}
+
+/// The first of these, where all of them are of the same user.
+fn one_user(
+    candidates: &[&Observation],
+    mut chosen: impl Iterator<Item = usize>,
+) -> Result<usize, Nobody> {
+    let first = chosen.next().ok_or(Nobody::NoCandidate)?;
+    if chosen.all(|i| candidates[i].username == candidates[first].username) {
+        Ok(first)
+    } else {
+        Err(Nobody::SeveralUsers)
+    }
+}
+
+#[cfg(test)]
+#[path = "join_tests.rs"]
+mod tests;

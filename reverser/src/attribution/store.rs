@@ -1,0 +1,385 @@
+//! Pending observations, and the joins that consume them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::time::{Duration, Instant};
+
+use crate::change::{Attribution, Miss, Operation, Sighting, Who};
+
+use super::index::{Index, ObservationId};
+use super::join::{self, Decision};
+use super::metrics::{AttributionMetrics, EvictionReason, HitTier};
+use super::observation::{Observation, key};
+use super::share::Shares;
+use super::verdicts::{Verdict, Verdicts};
+
+/// How much the store holds, and for how long.
+///
+/// With the defaults it stays under 40 MiB whatever is sent to it: 20,000 observations of about
+/// 1 KiB with their index entries, and 10,000 verdicts of about 1 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Keys over all users; a key that two users wrote counts twice.
+    pub keys: usize,
+    /// Observations of one user under one key.
+    pub per_key: usize,
+    /// Observations over all keys.
+    pub observations: usize,
+    /// Replaced versions whose verdict is remembered.
+    pub verdicts: usize,
+    /// How long an observation waits, and a verdict is remembered.
+    pub ttl: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            keys: 10_000,
+            per_key: 10,
+            observations: 20_000,
+            verdicts: 10_000,
+            ttl: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What became of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It waits for its watch event.
+    Stored,
+    /// The version that it was built on has been replaced by a write that is accounted for.
+    BasePassed,
+}
+
+/// An observation that waits, for introspection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// `{group}/{version}/{resource}/{namespace}/{name}:{operation}:{specHash}`
+    pub key: String,
+    /// Who asked.
+    pub username: String,
+    /// The resourceVersion to be replaced; empty for a create.
+    pub base: String,
+    /// When the reverser got it.
+    pub received: SystemTime,
+}
+
+struct Held {
+    observation: Observation,
+    key: Arc<str>,
+    uid: Arc<str>,
+    received: SystemTime,
+    expires: Instant,
+}
+
+/// The correlation store: admissions by key, by uid, and by user.
+///
+/// A key holds a FIFO of at most [`Limits::per_key`] observations of each user. An observation is
+/// consumed by the join that it answers, and leaves unclaimed after [`Limits::ttl`], when its base
+/// has passed, when its FIFO is full (the oldest goes), or when the store is full: then the user
+/// who holds the most loses the least recently used key.
+///
+/// # Joining, and joining again
+/// [`join`](Self::join) is called once on receipt of each change; for every other event of an
+/// object there is [`base_passed`](Self::base_passed). Both say that `base` has been replaced, so
+/// all that waits on it or on an older version is over: it lost the race, or was refused.
+///
+/// A change that found nothing leaves its base *open*. What is recorded on an open base is kept,
+/// whatever else passes meanwhile, and [`rejoin`](Self::rejoin) finds it when the change's batch
+/// closes. Rejoining settles the base. On a settled base nothing is recorded any more, and joining
+/// it again (an event that came twice, a second destination) repeats the first answer and counts
+/// nothing. `Ambiguous` settles at once: a third rival can't make the first two distinguishable.
+///
+/// Cheap enough to be called from async code: one short lock, no I/O.
+pub struct Store {
+    limits: Limits,
+    metrics: AttributionMetrics,
+    state: Mutex<State>,
+}
+
+struct State {
+    next: ObservationId,
+    /// By id is by age.
+    held: BTreeMap<ObservationId, Held>,
+    by_uid: Index,
+    by_key: Index,
+    shares: Shares,
+    verdicts: Verdicts,
+}
+
+/// Whether a change may still be joined later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chance {
+    MoreToCome,
+    Last,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(limits: Limits, metrics: AttributionMetrics) -> Self {
+        Self {
+            limits,
+            metrics,
+            state: Mutex::new(State {
+                next: 0,
+                held: BTreeMap::new(),
+                by_uid: Index::default(),
+                by_key: Index::default(),
+                shares: Shares::default(),
+                verdicts: Verdicts::new(limits.verdicts, limits.ttl),
+            }),
+        }
+    }
+
+    /// Keeps an observation until a join consumes it.
+    pub fn record(&self, mut observation: Observation) -> Recorded {
+        let now = Instant::now();
+        let mut state = self.lock(now);
+        let verdict = state.verdicts.get(&observation.uid, &observation.base, now);
+        if matches!(verdict, Some(Verdict::Closed(_))) {
+            self.metrics.evicted(EvictionReason::BasePassed);
+            return Recorded::BasePassed;
+        }
+        observation.username = state.shares.intern(&observation.username);
+        let key: Arc<str> = observation.key().into();
+        self.make_room(&mut state, &observation.username, &key);
+
+        let id = state.next;
+        state.next += 1;
+        let uid: Arc<str> = observation.uid.as_str().into();
+        state.by_uid.insert(&uid, id);
+        state.by_key.insert(&key, id);
+        state.shares.push(&observation.username, &key, id);
+        state.held.insert(
+            id,
+            Held {
+                observation,
+                key,
+                uid,
+                received: SystemTime::now(),
+                expires: now + self.limits.ttl,
+            },
+        );
+        self.metrics.pending(state.held.len());
+        Recorded::Stored
+    }
+
+    /// Who made a change; on receipt of its event, before anything that can block.
+    ///
+    /// Counts a hit, or a miss that is final. What found nothing ([`Miss::Unseen`]) is counted
+    /// by [`rejoin`](Self::rejoin).
+    pub fn join(&self, sighting: &Sighting) -> Attribution {
+        self.join_with(sighting, Chance::MoreToCome)
+    }
+
+    /// The last chance of a change that [`join`](Self::join) answered with [`Miss::Unseen`]:
+    /// finds what came late. To be called once, when the change's batch closes.
+    pub fn rejoin(&self, sighting: &Sighting) -> Attribution {
+        self.join_with(sighting, Chance::Last)
+    }
+
+    /// A write that changed nothing for Git (status, say) has replaced `base`.
+    pub fn base_passed(&self, uid: &str, base: &str) {
+        let mut state = self.lock(Instant::now());
+        self.sweep(&mut state, uid, base, None);
+    }
+
+    /// At most `limit` of the observations that wait, newest first.
+    #[must_use]
+    pub fn pending(&self, limit: usize) -> Vec<Pending> {
+        let state = self.lock(Instant::now());
+        let newest = state.held.values().rev().take(limit);
+        newest
+            .map(|held| Pending {
+                key: held.key.to_string(),
+                username: held.observation.username.to_string(),
+                base: held.observation.base.clone(),
+                received: held.received,
+            })
+            .collect()
+    }
+
+    /// How many observations wait.
+    #[must_use]
+    pub fn pending_total(&self) -> usize {
+        self.lock(Instant::now()).held.len()
+    }
+
+    pub(super) fn metrics(&self) -> &AttributionMetrics {
+        &self.metrics
+    }
+
+    fn lock(&self, now: Instant) -> parking_lot::MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        let mut expired = false;
+        while let Some((&id, held)) = state.held.first_key_value()
+            && held.expires <= now
+        {
+            state.remove(id);
+            self.metrics.evicted(EvictionReason::Expired);
+            expired = true;
+        }
+        if expired {
+            self.metrics.pending(state.held.len());
+        }
+        state
+    }
+
+    fn make_room(&self, state: &mut State, user: &str, key: &str) {
+        let full = state.shares.fifo(user, key).and_then(|fifo| {
+            let oldest = fifo.front().copied();
+            oldest.filter(|_| fifo.len() >= self.limits.per_key)
+        });
+        if let Some(oldest) = full {
+            state.remove(oldest);
+            self.metrics.evicted(EvictionReason::Fifo);
+        }
+        let new_key = !state.shares.holds(user, key);
+        while (new_key && state.shares.keys() >= self.limits.keys)
+            || state.held.len() >= self.limits.observations
+        {
+            let victims = state.shares.victims();
+            if victims.is_empty() {
+                break;
+            }
+            for id in victims {
+                state.remove(id);
+                self.metrics.evicted(EvictionReason::Capacity);
+            }
+        }
+    }
+
+    fn join_with(&self, sighting: &Sighting, chance: Chance) -> Attribution {
+        if sighting.identity.group == "admissionregistration.k8s.io" {
+            if chance == Chance::MoreToCome {
+                self.metrics.miss(Miss::NeverAdmitted);
+            }
+            return Attribution::None(Miss::NeverAdmitted);
+        }
+        let now = Instant::now();
+        let mut state = self.lock(now);
+        let base = sighting.base.as_deref();
+        if let Some(base) = base
+            && let Some(Verdict::Closed(known)) = state.verdicts.get(&sighting.uid, base, now)
+        {
+            return known.clone();
+        }
+
+        let ids = state.candidates(sighting);
+        let candidates: Vec<&Observation> = ids
+            .iter()
+            .filter_map(|id| state.held.get(id))
+            .map(|held| &held.observation)
+            .collect();
+        let (attribution, winner) = match join::decide(sighting, &candidates) {
+            Decision::Exact(at) => (Attribution::Exact(who(candidates[at])), Some(ids[at])),
+            Decision::Content(at) => (Attribution::Content(who(candidates[at])), Some(ids[at])),
+            Decision::Ambiguous => (Attribution::None(Miss::Ambiguous), None),
+            Decision::Unseen => (Attribution::None(Miss::Unseen), None),
+        };
+        self.count(&attribution, chance);
+
+        if let Some(winner) = winner {
+            state.remove(winner);
+        }
+        if let Some(base) = base {
+            let unseen = attribution == Attribution::None(Miss::Unseen);
+            let verdict = if unseen && chance == Chance::MoreToCome {
+                Verdict::Open
+            } else {
+                Verdict::Closed(attribution.clone())
+            };
+            state.verdicts.insert(&sighting.uid, base, verdict, now);
+            self.sweep(&mut state, &sighting.uid, base, Some(now));
+        }
+        self.metrics.pending(state.held.len());
+        attribution
+    }
+
+    fn count(&self, attribution: &Attribution, chance: Chance) {
+        match attribution {
+            Attribution::Exact(_) => self.metrics.hit(HitTier::Exact),
+            Attribution::Content(_) => self.metrics.hit(HitTier::Content),
+            Attribution::None(Miss::Unseen) if chance == Chance::MoreToCome => {}
+            Attribution::None(miss) => self.metrics.miss(*miss),
+        }
+    }
+
+    /// Drops what waits on a version that has been replaced, and on those before it, except
+    /// what a rejoin may still claim.
+    fn sweep(&self, state: &mut State, uid: &str, base: &str, now: Option<Instant>) {
+        let now = now.unwrap_or_else(Instant::now);
+        let over: Vec<ObservationId> = state
+            .by_uid
+            .get(uid)
+            .iter()
+            .copied()
+            .filter(|id| {
+                state.held.get(id).is_some_and(|held| {
+                    let waiting = &held.observation.base;
+                    waiting == base
+                        || (join::older(waiting, base)
+                            && state.verdicts.get(uid, waiting, now) != Some(&Verdict::Open))
+                })
+            })
+            .collect();
+        for id in over {
+            state.remove(id);
+            self.metrics.evicted(EvictionReason::BasePassed);
+        }
+        self.metrics.pending(state.held.len());
+    }
+}
+
+impl State {
+    /// The observations that may have led to a change, oldest first.
+    fn candidates(&self, sighting: &Sighting) -> Vec<ObservationId> {
+        let mut ids: Vec<ObservationId> = Vec::new();
+        if !sighting.uid.is_empty() {
+            ids.extend_from_slice(self.by_uid.get(&sighting.uid));
+        }
+        let operations: &[&str] = match sighting.operation {
+            Operation::Delete => &["DELETE"],
+            Operation::Create | Operation::Update => &["CREATE", "UPDATE"],
+        };
+        if sighting.base.is_none() {
+            for operation in operations {
+                let key = key(&sighting.identity, operation, sighting.spec_hash);
+                ids.extend(self.by_key.get(&key).iter().copied().filter(|id| {
+                    self.held
+                        .get(id)
+                        .is_some_and(|held| sighting.uid.is_empty() || held.uid.is_empty())
+                }));
+            }
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        ids
+    }
+
+    fn remove(&mut self, id: ObservationId) {
+        let Some(held) = self.held.remove(&id) else {
+            return;
+        };
+        self.by_uid.remove(&held.uid, id);
+        self.by_key.remove(&held.key, id);
+        self.shares
+            .remove(&held.observation.username, &held.key, id);
+    }
+}
+
+fn who(observation: &Observation) -> Who {
+    Who {
+        username: observation.username.to_string(),
+        field_manager: observation.field_manager.clone(),
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
