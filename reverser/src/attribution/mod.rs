@@ -8,6 +8,8 @@
 //! direction. [`ReportService`] fills the store from the sidecar's stream.
 
 pub mod endpoint;
+#[cfg(test)]
+mod fixtures;
 mod index;
 pub mod join;
 mod metrics;

@@ -137,8 +137,11 @@ impl Store {
     }
 
     /// Keeps an observation until a join consumes it.
-    pub fn record(&self, mut observation: Observation) -> Recorded {
-        let now = Instant::now();
+    pub fn record(&self, observation: Observation) -> Recorded {
+        self.record_at(observation, Instant::now())
+    }
+
+    fn record_at(&self, mut observation: Observation, now: Instant) -> Recorded {
         let mut state = self.lock(now);
         let verdict = state.verdicts.get(&observation.uid, &observation.base, now);
         if matches!(verdict, Some(Verdict::Closed(_))) {
@@ -174,19 +177,20 @@ impl Store {
     /// Counts a hit, or a miss that is final. What found nothing ([`Miss::Unseen`]) is counted
     /// by [`rejoin`](Self::rejoin).
     pub fn join(&self, sighting: &Sighting) -> Attribution {
-        self.join_with(sighting, Chance::MoreToCome)
+        self.join_at(sighting, Chance::MoreToCome, Instant::now())
     }
 
     /// The last chance of a change that [`join`](Self::join) answered with [`Miss::Unseen`]:
     /// finds what came late. To be called once, when the change's batch closes.
     pub fn rejoin(&self, sighting: &Sighting) -> Attribution {
-        self.join_with(sighting, Chance::Last)
+        self.join_at(sighting, Chance::Last, Instant::now())
     }
 
     /// A write that changed nothing for Git (status, say) has replaced `base`.
     pub fn base_passed(&self, uid: &str, base: &str) {
-        let mut state = self.lock(Instant::now());
-        self.sweep(&mut state, uid, base, None);
+        let now = Instant::now();
+        let mut state = self.lock(now);
+        self.sweep(&mut state, uid, base, now);
     }
 
     /// At most `limit` of the observations that wait, newest first.
@@ -254,14 +258,13 @@ impl Store {
         }
     }
 
-    fn join_with(&self, sighting: &Sighting, chance: Chance) -> Attribution {
+    fn join_at(&self, sighting: &Sighting, chance: Chance, now: Instant) -> Attribution {
         if sighting.identity.group == "admissionregistration.k8s.io" {
             if chance == Chance::MoreToCome {
                 self.metrics.miss(Miss::NeverAdmitted);
             }
             return Attribution::None(Miss::NeverAdmitted);
         }
-        let now = Instant::now();
         let mut state = self.lock(now);
         let base = sighting.base.as_deref();
         if let Some(base) = base
@@ -295,7 +298,7 @@ impl Store {
                 Verdict::Closed(attribution.clone())
             };
             state.verdicts.insert(&sighting.uid, base, verdict, now);
-            self.sweep(&mut state, &sighting.uid, base, Some(now));
+            self.sweep(&mut state, &sighting.uid, base, now);
         }
         self.metrics.pending(state.held.len());
         attribution
@@ -312,8 +315,7 @@ impl Store {
 
     /// Drops what waits on a version that has been replaced, and on those before it, except
     /// what a rejoin may still claim.
-    fn sweep(&self, state: &mut State, uid: &str, base: &str, now: Option<Instant>) {
-        let now = now.unwrap_or_else(Instant::now);
+    fn sweep(&self, state: &mut State, uid: &str, base: &str, now: Instant) {
         let over: Vec<ObservationId> = state
             .by_uid
             .get(uid)

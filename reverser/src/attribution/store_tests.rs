@@ -1,1 +1,318 @@
+use super::super::fixtures::*;
+use super::*;
 
+const TTL: Duration = Duration::from_secs(60);
+
+fn store(limits: Limits) -> Store {
+    Store::new(limits, metrics())
+}
+
+fn exact(username: &str) -> Attribution {
+    Attribution::Exact(Who {
+        username: username.into(),
+        field_manager: "kubectl".into(),
+    })
+}
+
+const UNSEEN: Attribution = Attribution::None(Miss::Unseen);
+const AMBIGUOUS: Attribution = Attribution::None(Miss::Ambiguous);
+
+/// An update of an object of its own.
+fn elsewhere(username: &str, object: &str) -> Observation {
+    let mut observation = update(username, "5", "x");
+    observation.uid = format!("uid-{object}");
+    observation.identity.name = object.into();
+    observation
+}
+
+fn names(store: &Store) -> Vec<String> {
+    let mut names: Vec<String> = store
+        .pending(usize::MAX)
+        .into_iter()
+        .map(|pending| pending.username)
+        .collect();
+    names.reverse();
+    names
+}
+
+fn keys(store: &Store) -> Vec<String> {
+    let mut keys: Vec<String> = store
+        .pending(usize::MAX)
+        .into_iter()
+        .map(|pending| pending.key)
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+#[test]
+fn an_observation_is_consumed_once_and_its_rivals_go_with_it() {
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    store.record(update("loser", "5", "y"));
+    store.record(update("next", "6", "z"));
+    assert_eq!(store.join(&updated("5", "x")), exact("alice"));
+    assert_eq!(names(&store), ["next"]);
+    assert_eq!(store.metrics.evictions(EvictionReason::BasePassed), 1);
+    assert_eq!(store.metrics.hits(HitTier::Exact), 1);
+}
+
+#[test]
+fn an_event_that_comes_twice_gets_the_same_answer_and_counts_once() {
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    for _ in 0..3 {
+        assert_eq!(store.join(&updated("5", "x")), exact("alice"));
+    }
+    assert_eq!(store.metrics.hits(HitTier::Exact), 1);
+}
+
+#[test]
+fn a_late_observation_is_found_when_the_batch_closes() {
+    let store = store(Limits::default());
+    store.record(update("loser", "5", "y"));
+    assert_eq!(store.join(&updated("5", "x")), UNSEEN);
+    assert_eq!(store.metrics.misses(Miss::Unseen), 0);
+    assert_eq!(store.record(update("alice", "5", "x")), Recorded::Stored);
+    // Other versions pass meanwhile.
+    store.record(update("bob", "6", "z"));
+    assert_eq!(store.join(&updated("6", "z")), exact("bob"));
+    store.base_passed("u1", "7");
+    assert_eq!(store.rejoin(&updated("5", "x")), exact("alice"));
+    assert_eq!(store.pending_total(), 0);
+}
+
+#[test]
+fn after_the_last_chance_a_base_is_settled() {
+    let store = store(Limits::default());
+    assert_eq!(store.join(&updated("5", "x")), UNSEEN);
+    assert_eq!(store.rejoin(&updated("5", "x")), UNSEEN);
+    assert_eq!(store.metrics.misses(Miss::Unseen), 1);
+    assert_eq!(
+        store.record(update("alice", "5", "x")),
+        Recorded::BasePassed
+    );
+    assert_eq!(store.rejoin(&updated("5", "x")), UNSEEN);
+    assert_eq!(store.metrics.misses(Miss::Unseen), 1);
+}
+
+#[test]
+fn a_third_rival_does_not_make_two_distinguishable() {
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    store.record(update("bob", "5", "x"));
+    assert_eq!(store.join(&updated("5", "x")), AMBIGUOUS);
+    store.record(update("carol", "5", "x"));
+    assert_eq!(store.rejoin(&updated("5", "x")), AMBIGUOUS);
+    assert_eq!(store.metrics.misses(Miss::Ambiguous), 1);
+}
+
+#[test]
+fn oscillation_between_two_users_keeps_every_author() {
+    let store = store(Limits::default());
+    let turn = |n: u32| {
+        if n.is_multiple_of(2) {
+            ("alice", "a")
+        } else {
+            ("bob", "b")
+        }
+    };
+    // The watch lags eight writes behind.
+    for n in 0..100 {
+        let (user, content) = turn(n);
+        store.record(update(user, &n.to_string(), content));
+        if let Some(seen) = n.checked_sub(8) {
+            let (user, content) = turn(seen);
+            assert_eq!(
+                store.join(&updated(&seen.to_string(), content)),
+                exact(user)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_refused_write_left_on_an_older_version_credits_nobody() {
+    let store = store(Limits::default());
+    store.record(update("refused", "5", "x"));
+    store.base_passed("u1", "5");
+    assert_eq!(store.pending_total(), 0);
+    store.record(update("refused", "6", "x"));
+    store.record(update("alice", "7", "x"));
+    assert_eq!(store.join(&updated("7", "x")), exact("alice"));
+    assert_eq!(store.pending_total(), 0);
+}
+
+#[test]
+fn a_delete_refused_and_then_done_by_another_is_nobodys() {
+    let store = store(Limits::default());
+    store.record(delete("refused", "5", "x"));
+    store.record(delete("alice", "5", "x"));
+    let deleted = seen(Operation::Delete, Some("5"), "x");
+    assert_eq!(store.join(&deleted), AMBIGUOUS);
+}
+
+#[test]
+fn a_deleted_object_is_found_by_its_content_when_its_uid_is_forgotten() {
+    let store = store(Limits::default());
+    store.record(delete("alice", "5", "x"));
+    let mut gone = seen(Operation::Delete, None, "x");
+    gone.uid = String::new();
+    assert!(matches!(store.join(&gone), Attribution::Content(_)));
+    assert_eq!(store.join(&gone), UNSEEN);
+}
+
+#[test]
+fn content_is_consumed_first_in_first_out() {
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    store.record(update("alice", "7", "x"));
+    let found = seen(Operation::Update, None, "x");
+    assert!(matches!(store.join(&found), Attribution::Content(_)));
+    assert_eq!(store.pending(9)[0].base, "7");
+    assert_eq!(store.metrics.hits(HitTier::Content), 1);
+}
+
+#[test]
+fn webhook_configurations_are_never_admitted() {
+    let store = store(Limits::default());
+    let mut sighting = updated("5", "x");
+    sighting.identity.group = "admissionregistration.k8s.io".into();
+    assert_eq!(
+        store.join(&sighting),
+        Attribution::None(Miss::NeverAdmitted)
+    );
+}
+
+#[test]
+fn an_observation_expires_at_its_time_to_live() {
+    let store = store(Limits::default());
+    let start = Instant::now();
+    store.record_at(update("alice", "5", "x"), start);
+    let almost = start + TTL - Duration::from_millis(1);
+    assert_eq!(store.lock(almost).held.len(), 1);
+    assert_eq!(
+        store.join_at(&updated("5", "x"), Chance::MoreToCome, start + TTL),
+        UNSEEN
+    );
+    assert_eq!(store.metrics.evictions(EvictionReason::Expired), 1);
+}
+
+#[test]
+fn a_verdict_expires_too() {
+    let store = store(Limits::default());
+    let start = Instant::now();
+    store.record_at(update("alice", "5", "x"), start);
+    let sighting = updated("5", "x");
+    assert_eq!(
+        store.join_at(&sighting, Chance::MoreToCome, start),
+        exact("alice")
+    );
+    assert_eq!(
+        store.join_at(&sighting, Chance::MoreToCome, start + TTL),
+        UNSEEN
+    );
+}
+
+#[test]
+fn a_full_fifo_drops_its_oldest() {
+    let store = store(Limits::default());
+    for base in 0..12 {
+        store.record(update("alice", &base.to_string(), "x"));
+    }
+    let bases: Vec<_> = store.pending(99).into_iter().map(|p| p.base).collect();
+    assert_eq!(bases.len(), 10);
+    assert_eq!((&*bases[0], &*bases[9]), ("11", "2"));
+    assert_eq!(store.metrics.evictions(EvictionReason::Fifo), 2);
+}
+
+#[test]
+fn the_least_recently_used_key_goes_first() {
+    let store = store(Limits {
+        keys: 3,
+        ..Limits::default()
+    });
+    for object in ["a", "b", "c"] {
+        store.record(elsewhere("alice", object));
+    }
+    // Used again, and younger than b now.
+    store.record(elsewhere("alice", "a"));
+    store.record(elsewhere("alice", "d"));
+    let held: Vec<_> = keys(&store)
+        .iter()
+        .map(|key| key.split(['/', ':']).nth(4).unwrap().to_owned())
+        .collect();
+    assert_eq!(held, ["a", "c", "d"]);
+    assert_eq!(store.metrics.evictions(EvictionReason::Capacity), 1);
+}
+
+#[test]
+fn a_flood_costs_only_the_one_who_floods() {
+    let store = store(Limits {
+        keys: 100,
+        ..Limits::default()
+    });
+    for n in 0..10 {
+        store.record(elsewhere(&format!("user-{n}"), &format!("own-{n}")));
+    }
+    for n in 0..1000 {
+        store.record(elsewhere("mallory", &format!("flood-{n}")));
+    }
+    // On the others' keys as well.
+    for _ in 0..100 {
+        store.record(elsewhere("mallory", "own-3"));
+    }
+    let users = names(&store);
+    assert_eq!(users.iter().filter(|user| *user != "mallory").count(), 10);
+    assert_eq!(store.lock(Instant::now()).shares.keys(), 100);
+}
+
+#[test]
+fn observations_are_bounded_however_few_the_keys() {
+    let store = store(Limits {
+        observations: 50,
+        ..Limits::default()
+    });
+    for n in 0..500 {
+        store.record(elsewhere(
+            &format!("user-{}", n % 7),
+            &format!("o-{}", n % 20),
+        ));
+        assert!(store.pending_total() <= 50);
+    }
+}
+
+#[test]
+fn nothing_is_left_in_any_index() {
+    let store = store(Limits::default());
+    let start = Instant::now();
+    for n in 0..50 {
+        store.record_at(elsewhere(&format!("user-{}", n % 7), &n.to_string()), start);
+    }
+    store.join(&updated("5", "x"));
+    let state = store.lock(start + TTL);
+    assert_eq!(
+        (state.held.len(), state.by_uid.len(), state.by_key.len()),
+        (0, 0, 0)
+    );
+    assert_eq!(state.shares.keys(), 0);
+    assert!(state.shares.victims().is_empty());
+}
+
+#[test]
+fn pending_lists_the_newest_first() {
+    let store = store(Limits::default());
+    store.record(elsewhere("alice", "a"));
+    store.record(elsewhere("bob", "b"));
+    let pending = store.pending(1);
+    assert_eq!(pending.len(), 1);
+    assert_eq!(
+        (pending[0].username.as_str(), pending[0].base.as_str()),
+        ("bob", "5")
+    );
+    assert_eq!(
+        pending[0].key,
+        format!("apps/v1/deployments/shop/b:UPDATE:{}", hash("x"))
+    );
+}

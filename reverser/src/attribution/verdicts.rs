@@ -64,10 +64,6 @@ pub(super) struct Verdicts {
 
 impl Verdicts {
     pub(super) fn new(capacity: usize, keep: Duration) -> Self {
-        Self::with_hasher(capacity, keep, DefaultHashBuilder::default())
-    }
-
-    fn with_hasher(capacity: usize, keep: Duration, hasher: DefaultHashBuilder) -> Self {
         let room = capacity.max(1).saturating_add(1);
         let options = OptionsBuilder::new()
             .shards(1)
@@ -77,8 +73,12 @@ impl Verdicts {
             .weight_capacity(room as u64)
             .build()
             .expect("both capacities are set");
-        let mut cache =
-            Cache::with_options(options, UnitWeighter, hasher, DefaultLifecycle::default());
+        let mut cache = Cache::with_options(
+            options,
+            UnitWeighter,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        );
         let placeholder = Version {
             uid: "".into(),
             base: "".into(),
@@ -110,5 +110,66 @@ impl Verdicts {
             base: base.into(),
         };
         self.cache.insert(version, Entry { verdict, at: now });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Miss;
+
+    const KEEP: Duration = Duration::from_secs(60);
+
+    fn held(verdicts: &Verdicts, now: Instant) -> Vec<u32> {
+        (0..100)
+            .filter(|n| verdicts.get("u", &n.to_string(), now).is_some())
+            .collect()
+    }
+
+    /// Of what `quick_cache` does inside; fails when another version does otherwise.
+    #[test]
+    fn the_oldest_goes_first_however_often_it_was_read() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::new(10, KEEP);
+        for n in 0..10 {
+            verdicts.insert("u", &n.to_string(), Verdict::Open, now);
+            for _ in 0..5 {
+                assert!(verdicts.get("u", "0", now).is_some());
+            }
+        }
+        assert_eq!(held(&verdicts, now), (0..10).collect::<Vec<_>>());
+        for n in 10..50 {
+            verdicts.insert("u", &n.to_string(), Verdict::Open, now);
+            assert_eq!(held(&verdicts, now), (n - 9..=n).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_set_again_is_the_youngest() {
+        let now = Instant::now();
+        let closed = Verdict::Closed(Attribution::None(Miss::Unseen));
+        let mut verdicts = Verdicts::new(3, KEEP);
+        for n in [0, 1, 2] {
+            verdicts.insert("u", &n.to_string(), Verdict::Open, now);
+        }
+        verdicts.insert("u", "0", closed.clone(), now);
+        verdicts.insert("u", "3", Verdict::Open, now);
+        assert_eq!(held(&verdicts, now), [0, 2, 3]);
+        assert_eq!(verdicts.get("u", "0", now), Some(&closed));
+    }
+
+    #[test]
+    fn a_verdict_is_forgotten_in_time_and_an_unknown_uid_has_none() {
+        let now = Instant::now();
+        let mut verdicts = Verdicts::new(3, KEEP);
+        verdicts.insert("u", "0", Verdict::Open, now);
+        verdicts.insert("", "", Verdict::Open, now);
+        assert!(verdicts.get("", "", now).is_none());
+        assert!(
+            verdicts
+                .get("u", "0", now + KEEP - Duration::from_millis(1))
+                .is_some()
+        );
+        assert!(verdicts.get("u", "0", now + KEEP).is_none());
     }
 }
