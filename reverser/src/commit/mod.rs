@@ -1,6 +1,18 @@
 //! Changes become commits: grouped by author, with a message that people and trailers' parsers read.
 
+mod author;
+#[cfg(test)]
+mod fixtures;
+mod group;
+mod message;
+mod plan;
+
 use bytes::Bytes;
+
+pub use author::{DEFAULT_EMAIL_DOMAIN, author};
+pub use group::{CommitGroup, GroupKey, Tier, group};
+pub use message::message;
+pub use plan::{ChangeSummary, CommitOptions, PlannedCommit, plan, plan_batch};
 
 /// A name and an e-mail address that Git accepts as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
