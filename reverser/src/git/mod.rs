@@ -1,1 +1,39 @@
 //! One bare clone for each (repository, branch): trees built on the tip, commits, pushes.
+//!
+//! Everything here blocks; a worker drives one [`Engine`] from a blocking thread. [`timeouts::init_process`]
+//! comes first in `main`, before any thread.
+
+pub mod credentials;
+pub mod engine;
+pub mod error;
+pub mod timeouts;
+pub mod url;
+
+mod commit;
+mod fetch;
+mod known_hosts;
+mod path;
+mod push;
+mod read;
+mod replay;
+mod scrub;
+mod session;
+mod ssh;
+mod store;
+mod tls;
+mod tree;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use commit::CommitOutcome;
+pub use credentials::{Credentials, CredentialsError};
+pub use engine::{Engine, EngineOptions, Resumed};
+pub use error::{EngineError, PushError, RemoteError};
+pub use fetch::RefreshOutcome;
+pub use path::PathError;
+pub use push::PushOutcome;
+pub use read::FileEntry;
+pub use url::{RepoUrl, RepoUrlError};

@@ -1,0 +1,154 @@
+//! What the remote has.
+
+use git2::{AutotagOption, ErrorClass, FetchOptions, Oid};
+
+use super::engine::Engine;
+use super::error::EngineError;
+use super::session::Session;
+use super::store::Store;
+use super::url::{RepoUrl, Scheme};
+
+/// Matches nothing: connects and hears the list of references.
+const NOTHING: &str = "+refs/gitops-reverser/nothing:refs/gitops-reverser/nothing";
+
+/// What the remote says of itself; both are in the clone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tips {
+    /// The branch; `None` where it is missing.
+    pub(super) branch: Option<Oid>,
+    /// What commits to it stand on: the branch, or else the default branch; `None` where the repository is empty.
+    pub(super) base: Option<Oid>,
+}
+
+/// What a refresh found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    /// The remote is as we knew it.
+    Unchanged,
+    /// Somebody pushed to the branch, rewrote, deleted or made it. How is not told: a shallow clone does not know. The
+    /// whole of our folders may have changed.
+    Moved {
+        /// What was read before.
+        from: Option<Oid>,
+        /// What our commits now stand on.
+        to: Option<Oid>,
+        /// Commits of ours that were made again on it.
+        replayed: usize,
+    },
+}
+
+impl Engine {
+    /// Fetches the tip and puts our own commits, if there are any, onto it.
+    ///
+    /// # Errors
+    /// The remote's and the clone's; everything is then as it was.
+    pub fn refresh(&mut self) -> Result<RefreshOutcome, EngineError> {
+        let tips = self.fetch()?;
+        self.take_up(tips)
+    }
+
+    pub(super) fn take_up(&mut self, tips: Tips) -> Result<RefreshOutcome, EngineError> {
+        let from = self.base;
+        if tips.base == from {
+            self.remote = tips.branch;
+            return Ok(RefreshOutcome::Unchanged);
+        }
+        let replayed = self.replay(tips.base)?;
+        self.remote = tips.branch;
+        self.persist()?;
+        Ok(RefreshOutcome::Moved {
+            from,
+            to: tips.base,
+            replayed,
+        })
+    }
+}
+
+/// Lists the remote's references, and fetches the commit to stand on where the clone lacks it, one commit deep.
+pub(super) fn fetch(
+    store: &Store,
+    session: &Session<'_>,
+    url: &RepoUrl,
+    branch: &str,
+) -> Result<Tips, EngineError> {
+    session.prepare()?;
+    let failed = |error: &git2::Error| match error.class() {
+        ErrorClass::Odb | ErrorClass::Object | ErrorClass::Zlib | ErrorClass::Sha1 => {
+            EngineError::local("cannot fetch into the clone", error)
+        }
+        _ => session.error(error).into(),
+    };
+    let repository = store.repository();
+    let mut remote = repository
+        .remote_anonymous(&url.for_transport())
+        .map_err(|error| failed(&error))?;
+    remote
+        .download(&[NOTHING], Some(&mut options(session, 0)))
+        .map_err(|error| failed(&error))?;
+
+    let branch = format!("refs/heads/{branch}");
+    let mut at_branch = None;
+    let mut at_head = None;
+    let mut default = None;
+    for head in remote.list().map_err(|error| failed(&error))? {
+        if head.name() == branch {
+            at_branch = Some(head.oid());
+        }
+        if head.name() == "HEAD" {
+            at_head = Some(head.oid());
+            default = head.symref_target().map(str::to_owned);
+        }
+    }
+    let tips = Tips {
+        branch: at_branch,
+        base: at_branch.or(at_head),
+    };
+    let source = if at_branch.is_some() {
+        branch
+    } else {
+        default.unwrap_or_else(|| "HEAD".to_owned())
+    };
+    if let Some(wanted) = tips.base
+        && !has(store, wanted)
+    {
+        let refspec = format!("+{source}:refs/gitops-reverser/fetched");
+        // libgit2's local transport knows no depth.
+        let depth = if url.scheme() == Scheme::File { 0 } else { 1 };
+        remote
+            .download(&[&refspec], Some(&mut options(session, depth)))
+            .map_err(|error| failed(&error))?;
+        let odb = store.odb()?;
+        odb.refresh().map_err(|error| failed(&error))?;
+        if !has(store, wanted) {
+            // The clone told the server that it had what it has not.
+            return Err(EngineError::corrupt(
+                "cannot fetch into the clone",
+                format!("{wanted} is incomplete"),
+            ));
+        }
+    }
+    // Best effort: the answers have been heard.
+    let _ = remote.disconnect();
+    Ok(tips)
+}
+
+/// Packs come whole or not at all, so a commit that is there has its tree.
+fn has(store: &Store, commit: Oid) -> bool {
+    store
+        .repository()
+        .find_commit(commit)
+        .is_ok_and(|commit| commit.tree().is_ok())
+}
+
+fn options<'a>(session: &'a Session<'_>, depth: i32) -> FetchOptions<'a> {
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(session.callbacks());
+    options.follow_redirects(Session::redirects());
+    options.download_tags(AutotagOption::None);
+    options.update_fetchhead(false);
+    options.depth(depth);
+    let headers = session.headers();
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    options.custom_headers(&headers);
+    options
+}

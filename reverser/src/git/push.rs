@@ -1,0 +1,202 @@
+//! Getting commits to the remote: forward only, and again on top of whatever others have pushed.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use git2::{ErrorClass, ErrorCode, Oid, PushOptions};
+use rand::Rng as _;
+
+use super::engine::Engine;
+use super::error::{PushError, RemoteError};
+use super::fetch::RefreshOutcome;
+use super::session::Session;
+use super::store::LOCAL_REF;
+
+/// How often a push is tried before it is given up for now.
+const ATTEMPTS: u32 = 5;
+/// The longest wait before the first retry; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// What a push did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// The remote's branch is our tip.
+    Pushed {
+        /// How many commits of ours it has got.
+        commits: usize,
+        /// How often they were put onto a new tip first.
+        replays: u32,
+    },
+    /// There was nothing to push, or nothing was left after others' commits.
+    UpToDate {
+        /// As above.
+        replays: u32,
+    },
+}
+
+/// One try.
+enum Attempt {
+    Done,
+    /// The branch is not where we think it is, or the server said no.
+    Rejected {
+        message: String,
+        by_rule: bool,
+    },
+    Failed(RemoteError),
+}
+
+impl Engine {
+    /// Saves all commits to the clone, then pushes them.
+    ///
+    /// Forward only, and only from the tip that we know: where somebody has moved the branch, our commits are replayed onto the new tip,
+    /// and pushed again, five times at most, with short random waits. After an error or timeout the remote is asked what it has: a
+    /// push whose answer was lost counts as done.
+    ///
+    /// # Errors
+    /// See [`PushError`]. The commits stay, on disk too, for a later push.
+    pub fn push(&mut self) -> Result<PushOutcome, PushError> {
+        let mut replays = 0;
+        for attempt in 0..ATTEMPTS {
+            self.persist()?;
+            let commits = self.unpushed.len();
+            let Some(tip) = self.unpushed.last().copied() else {
+                return Ok(PushOutcome::UpToDate { replays });
+            };
+            let result = self.try_push(tip);
+            if matches!(result, Attempt::Done) {
+                self.pushed(tip)?;
+                return Ok(PushOutcome::Pushed { commits, replays });
+            }
+            let tips = match (self.fetch(), &result) {
+                (Ok(tips), _) => tips,
+                (Err(_), Attempt::Failed(error)) => return Err(error.clone().into()),
+                (Err(error), _) => return Err(error.into()),
+            };
+            if tips.branch == Some(tip) {
+                self.pushed(tip)?;
+                return Ok(PushOutcome::Pushed { commits, replays });
+            }
+            let moved = tips.branch != self.remote;
+            match result {
+                _ if moved => {
+                    if let RefreshOutcome::Moved { .. } = self.take_up(tips)? {
+                        replays += 1;
+                    }
+                }
+                Attempt::Failed(error) => return Err(error.into()),
+                Attempt::Rejected { message, by_rule } if by_rule || attempt + 1 == ATTEMPTS => {
+                    return Err(PushError::Refused { message });
+                }
+                // A lock held by somebody who then did not push.
+                _ => {}
+            }
+            wait(attempt);
+        }
+        Err(PushError::Moved { attempts: ATTEMPTS })
+    }
+
+    fn pushed(&mut self, tip: Oid) -> Result<(), PushError> {
+        self.remote = Some(tip);
+        self.base = Some(tip);
+        self.unpushed.clear();
+        self.persist()?;
+        self.store.release()?;
+        Ok(())
+    }
+
+    fn try_push(&self, tip: Oid) -> Attempt {
+        let session = Session::new(&self.options.url, &self.options.credentials);
+        if let Err(error) = session.prepare() {
+            return Attempt::Failed(error);
+        }
+        let expected = self.remote.unwrap_or(Oid::ZERO_SHA1);
+        let moved = Cell::new(false);
+        let refused = RefCell::new(None);
+        let mut callbacks = session.callbacks();
+        // The old value that goes into the update command is the one advertised in this very connection. That it is the one we
+        // know is checked here: libgit2 would also go on from any other ancestor, undoing somebody's reset.
+        callbacks.push_negotiation(|updates| {
+            if updates.iter().all(|update| update.src() == expected) {
+                return Ok(());
+            }
+            moved.set(true);
+            Err(git2::Error::new(
+                ErrorCode::NotFastForward,
+                ErrorClass::Reference,
+                "the branch has moved",
+            ))
+        });
+        callbacks.push_update_reference(|_, status| {
+            if let Some(status) = status {
+                refused.replace(Some(status.to_owned()));
+            }
+            Ok(())
+        });
+        let mut options = PushOptions::new();
+        options.remote_callbacks(callbacks);
+        options.follow_redirects(Session::redirects());
+        options.packbuilder_parallelism(1);
+        let headers = session.headers();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        options.custom_headers(&headers);
+        let refspec = format!("{LOCAL_REF}:refs/heads/{}", self.options.branch);
+        let pushed = self
+            .store
+            .repository()
+            .remote_anonymous(&self.options.url.for_transport())
+            .and_then(|mut remote| remote.push(&[&refspec], Some(&mut options)));
+        drop(options);
+        tracing::debug!(%tip, outcome = ?pushed.as_ref().map_err(git2::Error::code), "pushed");
+        let rejected = |by_rule, message: &str| {
+            let said = session.said();
+            let message = super::scrub::scrub(message);
+            Attempt::Rejected {
+                by_rule,
+                message: if said.is_empty() {
+                    message
+                } else {
+                    format!("{message}: {said}")
+                },
+            }
+        };
+        match (pushed, refused.into_inner()) {
+            (Ok(()), None) => Attempt::Done,
+            (Ok(()), Some(status)) => rejected(!is_race(&status), &status),
+            (Err(error), _) if moved.get() || error.code() == ErrorCode::NotFastForward => {
+                rejected(false, error.message())
+            }
+            (Err(error), _)
+                if error
+                    .message()
+                    .contains("unpacking the sent packfile failed") =>
+            {
+                rejected(
+                    true,
+                    "the server could not unpack what was sent (it may be too large, or the server's disk full)",
+                )
+            }
+            (Err(error), _) => Attempt::Failed(session.error(&error)),
+        }
+    }
+}
+
+/// What Git's receive-pack says of a reference that is locked, or is not what the update said.
+fn is_race(status: &str) -> bool {
+    let status = status.to_ascii_lowercase();
+    [
+        "failed to update ref",
+        "failed to lock",
+        "cannot lock",
+        "stale info",
+        "fetch first",
+        "non-fast-forward",
+        "already exists",
+    ]
+    .iter()
+    .any(|words| status.contains(words))
+}
+
+fn wait(attempt: u32) {
+    let longest = FIRST_WAIT * 2_u32.pow(attempt.min(6));
+    std::thread::sleep(longest.mul_f64(rand::rng().random_range(0.2..1.0)));
+}

@@ -1,0 +1,177 @@
+//! Looking into the tip.
+
+use std::collections::HashMap;
+
+use git2::{ObjectType, Oid};
+
+use super::engine::Engine;
+use super::error::EngineError;
+use super::store::read_object;
+use super::tree::{Found, entries, find};
+
+/// A regular file of the tip.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileEntry {
+    /// From the root of the repository.
+    pub path: String,
+    /// Its blob.
+    pub oid: Oid,
+}
+
+/// The folder that was looked at last: neighbours are asked for one after the other.
+pub(super) struct FolderCache {
+    tip: Oid,
+    directory: String,
+    files: HashMap<Vec<u8>, Oid>,
+}
+
+impl Engine {
+    /// The blob of the regular file at `path`, by trees alone. `None` where there is none, or a symlink, folder or submodule, or
+    /// the clone can't be read (which the next commit will tell).
+    #[must_use]
+    pub fn blob_id(&self, path: &str) -> Option<Oid> {
+        let tip = self.tip()?;
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut cache = self.folder.borrow_mut();
+        let fits = cache
+            .as_ref()
+            .is_some_and(|folder| folder.tip == tip && folder.directory == directory);
+        if !fits {
+            let files = self.files_of(directory).ok()?;
+            *cache = Some(FolderCache {
+                tip,
+                directory: directory.to_owned(),
+                files,
+            });
+        }
+        cache.as_ref()?.files.get(name.as_bytes()).copied()
+    }
+
+    fn files_of(&self, directory: &str) -> Result<HashMap<Vec<u8>, Oid>, EngineError> {
+        let Some(tree) = self.folder_tree(directory)? else {
+            return Ok(HashMap::new());
+        };
+        let bytes = self.read_tree(tree)?;
+        Ok(entries(&bytes)
+            .filter(super::tree::Entry::is_file)
+            .map(|e| (e.name.to_vec(), e.oid))
+            .collect())
+    }
+
+    /// The content of the regular file at `path`; `None` as for [`blob_id`](Self::blob_id).
+    ///
+    /// # Errors
+    /// Where the clone can't be read.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        match self.found(path)? {
+            Some(found) if found.is_file => self.read_blob(found.oid).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The content of a blob, as [`blob_id`](Self::blob_id) or [`list_files`](Self::list_files) named it.
+    ///
+    /// # Errors
+    /// Where there is no such blob or the clone can't be read.
+    pub fn read_blob(&self, oid: Oid) -> Result<Vec<u8>, EngineError> {
+        read_object(&self.store.odb()?, oid, ObjectType::Blob)
+            .map_err(|error| EngineError::local("cannot read a file", &error))
+    }
+
+    /// All regular files below `directory` (`""` is the root), sorted as Git sorts them. Symlinks and submodules are left out
+    /// and never followed; so are names that are not UTF-8, which are no manifests of ours.
+    ///
+    /// # Errors
+    /// Where the clone can't be read.
+    pub fn list_files(&self, directory: &str) -> Result<Vec<FileEntry>, EngineError> {
+        let mut files = Vec::new();
+        if let Some(tree) = self.folder_tree(directory)? {
+            let prefix = directory.trim_matches('/');
+            self.walk(
+                tree,
+                if prefix.is_empty() {
+                    String::new()
+                } else {
+                    format!("{prefix}/")
+                },
+                &mut files,
+            )?;
+        }
+        Ok(files)
+    }
+
+    fn walk(
+        &self,
+        tree: Oid,
+        prefix: String,
+        files: &mut Vec<FileEntry>,
+    ) -> Result<(), EngineError> {
+        // A stack of its own: how deep the folders of others go is not ours to bound.
+        let mut pending = vec![(prefix, tree)];
+        while let Some((prefix, tree)) = pending.pop() {
+            let bytes = self.read_tree(tree)?;
+            for entry in entries(&bytes) {
+                let Ok(name) = std::str::from_utf8(entry.name) else {
+                    continue;
+                };
+                if entry.is_tree() {
+                    pending.push((format!("{prefix}{name}/"), entry.oid));
+                } else if entry.is_file() {
+                    files.push(FileEntry {
+                        path: format!("{prefix}{name}"),
+                        oid: entry.oid,
+                    });
+                }
+            }
+        }
+        files.sort();
+        Ok(())
+    }
+
+    /// The names of the folders in `directory` (`""` is the root), not of those further down.
+    ///
+    /// # Errors
+    /// Where the clone can't be read.
+    pub fn list_directories(&self, directory: &str) -> Result<Vec<String>, EngineError> {
+        let Some(tree) = self.folder_tree(directory)? else {
+            return Ok(Vec::new());
+        };
+        let bytes = self.read_tree(tree)?;
+        let names = entries(&bytes).filter(super::tree::Entry::is_tree);
+        Ok(names
+            .filter_map(|entry| String::from_utf8(entry.name.to_vec()).ok())
+            .collect())
+    }
+
+    fn folder_tree(&self, directory: &str) -> Result<Option<Oid>, EngineError> {
+        let directory = directory.trim_matches('/');
+        if directory.is_empty() {
+            return self.tip().map(|tip| self.tree_of(tip)).transpose();
+        }
+        Ok(self
+            .found(directory)?
+            .filter(|found| found.is_tree)
+            .map(|found| found.oid))
+    }
+
+    fn found(&self, path: &str) -> Result<Option<Found>, EngineError> {
+        let Some(tip) = self.tip() else {
+            return Ok(None);
+        };
+        let root = self.tree_of(tip)?;
+        find(&self.store.odb()?, root, path)
+            .map_err(|error| EngineError::local("cannot read a folder", &error))
+    }
+
+    pub(super) fn tree_of(&self, commit: Oid) -> Result<Oid, EngineError> {
+        let commit = self.store.repository().find_commit(commit);
+        commit
+            .map(|commit| commit.tree_id())
+            .map_err(|error| EngineError::local("cannot read a commit", &error))
+    }
+
+    fn read_tree(&self, tree: Oid) -> Result<Vec<u8>, EngineError> {
+        read_object(&self.store.odb()?, tree, ObjectType::Tree)
+            .map_err(|error| EngineError::local("cannot read a folder", &error))
+    }
+}

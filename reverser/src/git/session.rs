@@ -1,0 +1,174 @@
+//! One conversation with a remote: credentials, trust, deadline, and what the server says beside the protocol.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use git2::{
+    CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, RemoteCallbacks,
+    RemoteRedirect,
+};
+
+use super::credentials::{Auth, Credentials};
+use super::error::RemoteError;
+use super::scrub::scrub;
+use super::ssh;
+use super::timeouts;
+use super::url::RepoUrl;
+
+/// The server's words kept, in bytes.
+const MAX_SAID: usize = 4096;
+
+pub(super) struct Session<'a> {
+    url: &'a RepoUrl,
+    credentials: &'a Credentials,
+    deadline: Instant,
+    expired: Cell<bool>,
+    said: RefCell<Vec<u8>>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(url: &'a RepoUrl, credentials: &'a Credentials) -> Self {
+        Self {
+            url,
+            credentials,
+            deadline: Instant::now() + timeouts::OPERATION,
+            expired: Cell::new(false),
+            said: RefCell::default(),
+        }
+    }
+
+    /// Before connecting.
+    pub(super) fn prepare(&self) -> Result<(), RemoteError> {
+        if let Auth::Ssh(identity) = &self.credentials.auth {
+            let port = self.url.port().unwrap_or(22);
+            ssh::hint(identity, self.url.host(), port).map_err(|error| {
+                RemoteError::Unreachable {
+                    message: format!("cannot write libgit2's known_hosts: {error}"),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Headers beside those of the protocol.
+    pub(super) fn headers(&self) -> Vec<String> {
+        match &self.credentials.auth {
+            Auth::Bearer(token) => vec![format!("Authorization: Bearer {}", token.expose())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// To the same host only: libgit2 would send headers, and offer credentials, to wherever it is led.
+    pub(super) fn redirects() -> RemoteRedirect {
+        RemoteRedirect::None
+    }
+
+    pub(super) fn callbacks(&self) -> RemoteCallbacks<'_> {
+        let mut callbacks = RemoteCallbacks::new();
+        let asked = Cell::new(0_u32);
+        callbacks.credentials(move |_, user, allowed| self.log_in(&asked, user, allowed));
+        callbacks.certificate_check(|certificate, host| self.check_certificate(certificate, host));
+        callbacks.transfer_progress(|_| self.in_time());
+        callbacks.sideband_progress(|said| {
+            let mut all = self.said.borrow_mut();
+            let room = MAX_SAID.saturating_sub(all.len());
+            all.extend_from_slice(&said[..said.len().min(room)]);
+            self.in_time()
+        });
+        callbacks
+    }
+
+    fn in_time(&self) -> bool {
+        let in_time = Instant::now() < self.deadline;
+        self.expired.set(!in_time);
+        in_time
+    }
+
+    /// Fit to be shown; empty where the server said nothing.
+    pub(super) fn said(&self) -> String {
+        let said = self.said.borrow();
+        let text = String::from_utf8_lossy(&said);
+        let lines: Vec<&str> = text
+            .split(['\n', '\r'])
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        scrub(&lines.join(" "))
+    }
+
+    pub(super) fn error(&self, error: &git2::Error) -> RemoteError {
+        RemoteError::classify(error, self.expired.get(), &self.said())
+    }
+
+    /// libgit2 asks again after each rejection, without end.
+    fn log_in(
+        &self,
+        asked: &Cell<u32>,
+        user: Option<&str>,
+        allowed: CredentialType,
+    ) -> Result<Cred, git2::Error> {
+        let refuse = |why: &str| Err(git2::Error::new(ErrorCode::Auth, ErrorClass::Callback, why));
+        let ssh_user = user.or(self.url.user()).unwrap_or("git");
+        if allowed.contains(CredentialType::USERNAME) {
+            return Cred::username(ssh_user);
+        }
+        asked.set(asked.get() + 1);
+        if asked.get() > 1 {
+            return refuse("authentication failed");
+        }
+        match &self.credentials.auth {
+            Auth::Basic { username, password }
+                if allowed.contains(CredentialType::USER_PASS_PLAINTEXT) =>
+            {
+                Cred::userpass_plaintext(username, password.expose())
+            }
+            Auth::Ssh(identity)
+                if allowed.intersects(CredentialType::SSH_KEY | CredentialType::SSH_MEMORY) =>
+            {
+                let passphrase = identity
+                    .passphrase
+                    .as_ref()
+                    .map(super::credentials::Secret::expose);
+                Cred::ssh_key_from_memory(ssh_user, None, identity.key.expose(), passphrase)
+            }
+            Auth::Bearer(_) => refuse("authentication failed"),
+            Auth::None => refuse("authentication required, and no secretRef is given"),
+            _ => refuse("authentication required, of a kind that the Secret has nothing for"),
+        }
+    }
+
+    fn check_certificate(
+        &self,
+        certificate: &git2::cert::Cert<'_>,
+        host: &str,
+    ) -> Result<CertificateCheckStatus, git2::Error> {
+        let refuse = |why: String| {
+            Err(git2::Error::new(
+                ErrorCode::Certificate,
+                ErrorClass::Callback,
+                why,
+            ))
+        };
+        if let Some(x509) = certificate.as_x509() {
+            return match &self.credentials.ca {
+                Some(bundle) => bundle
+                    .verify(x509.data(), host)
+                    .map(|()| CertificateCheckStatus::CertificateOk)
+                    .or_else(refuse),
+                // libgit2's own verdict, by the system's CAs.
+                None => Ok(CertificateCheckStatus::CertificatePassthrough),
+            };
+        }
+        let key = certificate
+            .as_hostkey()
+            .and_then(git2::cert::CertHostkey::hostkey);
+        match (&self.credentials.auth, key) {
+            (Auth::Ssh(identity), Some(key)) => identity
+                .verify_host(host, self.url.port().unwrap_or(22), key)
+                .map(|()| CertificateCheckStatus::CertificateOk)
+                .or_else(refuse),
+            (Auth::Ssh(_), None) => refuse("the server showed no host key".to_owned()),
+            _ => refuse("SSH needs a Secret with a private key and known_hosts".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The engine on real repositories.
+
+mod clone;
+mod moved;
+mod trees;

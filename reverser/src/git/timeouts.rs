@@ -1,0 +1,87 @@
+//! What libgit2 keeps for the whole process.
+
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a server may take to accept a connection.
+pub const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a server may stay silent within one read or write. Git servers send keep-alives every 5 s while they work
+/// (`uploadpack.keepAlive`, `receive.keepAlive`), so silence means trouble.
+pub const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long one fetch or push may take in all. Looked at whenever data or progress arrives: a server that drips its
+/// list of references a byte at a time, each within [`SILENCE`], is not caught by it.
+pub const OPERATION: Duration = Duration::from_secs(600);
+
+/// What went wrong in setting up the process.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The directory could not be made.
+    #[error("cannot make the directory {path}: {source}")]
+    Home {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// libgit2 refused.
+    #[error("cannot set up libgit2: {0}")]
+    Libgit2(#[from] git2::Error),
+}
+
+/// Sets timeouts, finds the system's CA certificates, and gives libgit2 a home directory of its own. Without it, a
+/// server that never answers is waited for without end.
+///
+/// To be called once, first in `main`, before there is any other thread. `home` is made where it is missing, readable
+/// by the owner only; the user's own `~/.gitconfig` and `~/.ssh` are then never looked at.
+///
+/// # Errors
+/// Where `home` can't be made or libgit2 refuses.
+pub fn init_process(home: &Path) -> Result<(), InitError> {
+    make_private_directory(home).map_err(|source| InitError::Home {
+        path: home.display().to_string(),
+        source,
+    })?;
+    set_options(home)?;
+    super::ssh::set_hint_home(home);
+    Ok(())
+}
+
+pub(super) fn make_private_directory(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+#[allow(unsafe_code)]
+fn set_options(home: &Path) -> Result<(), git2::Error> {
+    use git2::{ConfigLevel, opts};
+    use std::os::unix::ffi::OsStrExt;
+
+    let millis = |duration: Duration| {
+        libc::c_int::try_from(duration.as_millis()).unwrap_or(libc::c_int::MAX)
+    };
+    let home = std::ffi::CString::new(home.as_os_str().as_bytes())?;
+    // SAFETY: these write libgit2's globals, unsynchronised. Called first in `main`, nothing else uses libgit2 yet.
+    // The first call of git2 also initialises libgit2 and, through openssl-probe, sets SSL_CERT_FILE and SSL_CERT_DIR
+    // where they are unset: another reason for being the only thread.
+    unsafe {
+        opts::set_server_connect_timeout_in_milliseconds(millis(CONNECT))?;
+        opts::set_server_timeout_in_milliseconds(millis(SILENCE))?;
+        for level in [ConfigLevel::Global, ConfigLevel::XDG, ConfigLevel::System] {
+            opts::set_search_path(level, &home)?;
+        }
+        let status = libgit2_sys::git_libgit2_opts(
+            libgit2_sys::GIT_OPT_SET_HOMEDIR as libc::c_int,
+            home.as_ptr(),
+        );
+        if status < 0 {
+            return Err(git2::Error::last_error(status));
+        }
+    }
+    Ok(())
+}

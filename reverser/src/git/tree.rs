@@ -1,0 +1,360 @@
+//! Trees as Git stores them: looked up, changed and compared without parsing more than the folders on the way.
+//!
+//! A tree object is a sequence of `mode SP name NUL id`, sorted by name as if the names of directories ended in `/`
+//! (gitformat-pack(5), `base_name_compare` in git's tree.c).
+
+use std::collections::{BTreeMap, HashSet};
+
+use git2::{ObjectType, Odb, Oid};
+
+use super::path::PathError;
+use super::store::{Objects, read_object};
+
+/// The mode of files that we write.
+const FILE_MODE: &[u8] = b"100644";
+const TREE_MODE: &[u8] = b"40000";
+
+/// One entry of a tree, within its bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    mode: &'a [u8],
+    pub(super) name: &'a [u8],
+    pub(super) oid: Oid,
+    raw: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn is_tree(&self) -> bool {
+        matches!(self.mode, b"40000" | b"040000")
+    }
+
+    /// Neither symlink nor submodule.
+    pub(super) fn is_file(&self) -> bool {
+        self.mode.starts_with(b"100")
+    }
+}
+
+/// Ends early at bytes that are no entry.
+pub(super) fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let space = rest.iter().position(|byte| *byte == b' ')?;
+        let zero = rest.iter().position(|byte| *byte == 0)?;
+        let raw = rest.get(..zero + 21)?;
+        let oid = Oid::from_bytes(&raw[zero + 1..]).ok()?;
+        let entry = Entry {
+            mode: &raw[..space],
+            name: raw.get(space + 1..zero)?,
+            oid,
+            raw,
+        };
+        rest = &rest[raw.len()..];
+        Some(entry)
+    })
+}
+
+/// What is to become of one file.
+#[derive(Clone, Copy)]
+pub(super) enum Edit<'a> {
+    /// A new blob, not yet written.
+    Write {
+        oid: Oid,
+        content: &'a [u8],
+    },
+    /// A blob that is there already.
+    Put(Oid),
+    Remove,
+}
+
+impl Edit<'_> {
+    fn oid(&self) -> Option<Oid> {
+        match self {
+            Self::Write { oid, .. } | Self::Put(oid) => Some(*oid),
+            Self::Remove => None,
+        }
+    }
+}
+
+/// Edits by folder.
+#[derive(Default)]
+pub(super) struct Edits<'a> {
+    by_name: BTreeMap<&'a [u8], Node<'a>>,
+}
+
+enum Node<'a> {
+    File(Edit<'a>),
+    Folder(Edits<'a>),
+}
+
+/// What edits came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub(super) written: usize,
+    pub(super) deleted: usize,
+    pub(super) bytes: usize,
+}
+
+impl<'a> Edits<'a> {
+    /// # Errors
+    /// Where a file is written that another write needs as a folder, or a file is changed twice. A removal yields to a write.
+    pub(super) fn add(&mut self, path: &'a [u8], edit: Edit<'a>) -> Result<(), PathError> {
+        let conflict = || PathError::Conflict(String::from_utf8_lossy(path).into_owned());
+        let removes = matches!(edit, Edit::Remove);
+        let mut folder = self;
+        let mut rest = path;
+        while let Some(slash) = rest.iter().position(|byte| *byte == b'/') {
+            let (name, below) = (&rest[..slash], &rest[slash + 1..]);
+            let node = folder
+                .by_name
+                .entry(name)
+                .or_insert_with(|| Node::Folder(Edits::default()));
+            if let Node::File(over) = node {
+                match over {
+                    Edit::Remove => *node = Node::Folder(Edits::default()),
+                    // The file that is put here takes the whole folder's place.
+                    _ if removes => return Ok(()),
+                    _ => return Err(conflict()),
+                }
+            }
+            let Node::Folder(inner) = node else {
+                return Err(conflict());
+            };
+            folder = inner;
+            rest = below;
+        }
+        match folder.by_name.get_mut(rest) {
+            None => {
+                folder.by_name.insert(rest, Node::File(edit));
+            }
+            Some(Node::Folder(inner)) if inner.writes() => {
+                if !removes {
+                    return Err(conflict());
+                }
+            }
+            Some(node @ Node::Folder(_)) => {
+                if !removes {
+                    *node = Node::File(edit);
+                }
+            }
+            Some(Node::File(_)) => return Err(conflict()),
+        }
+        Ok(())
+    }
+
+    fn writes(&self) -> bool {
+        self.by_name.values().any(|node| match node {
+            Node::File(edit) => edit.oid().is_some(),
+            Node::Folder(inner) => inner.writes(),
+        })
+    }
+
+    /// The tree that `base` becomes: `base` itself where nothing changes, `None` where nothing is left.
+    ///
+    /// What is not named stays byte for byte. A symlink, submodule or file where a folder is needed, and anything where our
+    /// file goes, is replaced; nothing is ever followed. Removing takes away what is not a folder at that very path, and leaves no empty folder.
+    pub(super) fn apply(
+        &self,
+        objects: &mut Objects<'_>,
+        base: Option<Oid>,
+        applied: &mut Applied,
+    ) -> Result<Option<Oid>, git2::Error> {
+        let bytes = match base {
+            Some(oid) => objects.read_tree(oid)?,
+            None => Vec::new(),
+        };
+        let mut splice = Splice::default();
+        let mut met = HashSet::with_capacity(self.by_name.len());
+        for entry in entries(&bytes) {
+            let Some(node) = self.by_name.get(entry.name) else {
+                splice.keep(entry);
+                continue;
+            };
+            if !met.insert(entry.name) {
+                splice.changed = true;
+                continue;
+            }
+            match node {
+                Node::File(Edit::Remove) if entry.is_tree() => splice.keep(entry),
+                Node::File(Edit::Remove) => {
+                    applied.deleted += 1;
+                    splice.changed = true;
+                }
+                Node::File(edit) if entry.is_file() && edit.oid() == Some(entry.oid) => {
+                    splice.keep(entry);
+                }
+                Node::File(edit) => {
+                    splice.put(entry.name, FILE_MODE, write(objects, *edit, applied)?);
+                }
+                Node::Folder(inner) if entry.is_tree() => {
+                    match inner.apply(objects, Some(entry.oid), applied)? {
+                        Some(oid) if oid == entry.oid => splice.keep(entry),
+                        Some(oid) => splice.put(entry.name, TREE_MODE, Some(oid)),
+                        None => splice.changed = true,
+                    }
+                }
+                Node::Folder(inner) if inner.writes() => {
+                    let oid = inner.apply(objects, None, applied)?;
+                    splice.put(entry.name, TREE_MODE, oid);
+                }
+                Node::Folder(_) => splice.keep(entry),
+            }
+        }
+        for (name, node) in &self.by_name {
+            if met.contains(name) {
+                continue;
+            }
+            match node {
+                Node::File(edit) => splice.put(name, FILE_MODE, write(objects, *edit, applied)?),
+                Node::Folder(inner) => {
+                    let oid = inner.apply(objects, None, applied)?;
+                    splice.put(name, TREE_MODE, oid);
+                }
+            }
+        }
+        if !splice.changed {
+            return Ok(base);
+        }
+        let bytes = splice.into_bytes();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        objects.write(ObjectType::Tree, &bytes).map(Some)
+    }
+}
+
+fn write(
+    objects: &mut Objects<'_>,
+    edit: Edit<'_>,
+    applied: &mut Applied,
+) -> Result<Option<Oid>, git2::Error> {
+    if edit.oid().is_some() {
+        applied.written += 1;
+    }
+    if let Edit::Write { content, .. } = edit {
+        applied.bytes += content.len();
+        return objects.write(ObjectType::Blob, content).map(Some);
+    }
+    Ok(edit.oid())
+}
+
+/// Kept entries in their order, new ones to go between them.
+#[derive(Default)]
+struct Splice<'a> {
+    kept: Vec<Entry<'a>>,
+    /// By sort key.
+    put: BTreeMap<Vec<u8>, Vec<u8>>,
+    changed: bool,
+}
+
+impl<'a> Splice<'a> {
+    fn keep(&mut self, entry: Entry<'a>) {
+        self.kept.push(entry);
+    }
+
+    fn put(&mut self, name: &[u8], mode: &[u8], oid: Option<Oid>) {
+        let Some(oid) = oid else { return };
+        let raw = [mode, b" ", name, b"\0", oid.as_bytes()].concat();
+        self.put.insert(sort_key(name, mode == TREE_MODE), raw);
+        self.changed = true;
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        let kept: usize = self.kept.iter().map(|entry| entry.raw.len()).sum();
+        let put: usize = self.put.values().map(Vec::len).sum();
+        let mut bytes = Vec::with_capacity(kept + put);
+        let mut put = self.put.into_iter().peekable();
+        for entry in self.kept {
+            while let Some((_, raw)) = put.next_if(|(key, _)| goes_before(key, &entry)) {
+                bytes.extend_from_slice(&raw);
+            }
+            bytes.extend_from_slice(entry.raw);
+        }
+        for (_, raw) in put {
+            bytes.extend_from_slice(&raw);
+        }
+        bytes
+    }
+}
+
+fn sort_key(name: &[u8], is_tree: bool) -> Vec<u8> {
+    let mut key = name.to_vec();
+    if is_tree {
+        key.push(b'/');
+    }
+    key
+}
+
+fn goes_before(key: &[u8], entry: &Entry<'_>) -> bool {
+    let slash: &[u8] = if entry.is_tree() { b"/" } else { b"" };
+    key.iter().lt(entry.name.iter().chain(slash))
+}
+
+/// The entry at `path` below `root`, symlinks not followed.
+pub(super) fn find(odb: &Odb<'_>, root: Oid, path: &str) -> Result<Option<Found>, git2::Error> {
+    let mut tree = root;
+    let mut segments = path.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let bytes = read_object(odb, tree, ObjectType::Tree)?;
+        let Some(entry) = entries(&bytes).find(|entry| entry.name == segment.as_bytes()) else {
+            return Ok(None);
+        };
+        if segments.peek().is_none() {
+            return Ok(Some(Found {
+                oid: entry.oid,
+                is_tree: entry.is_tree(),
+                is_file: entry.is_file(),
+            }));
+        }
+        if !entry.is_tree() {
+            return Ok(None);
+        }
+        tree = entry.oid;
+    }
+    Ok(None)
+}
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) oid: Oid,
+    pub(super) is_tree: bool,
+    pub(super) is_file: bool,
+}
+
+/// A file's path and its new blob, `None` where it was removed.
+pub(super) type FileChange = (Vec<u8>, Option<Oid>);
+
+/// How `new` differs from `old`: visits only folders that do. Whatever is not a folder counts as a file.
+pub(super) fn compare(
+    odb: &Odb<'_>,
+    old: Option<Oid>,
+    new: Option<Oid>,
+    prefix: &[u8],
+    changes: &mut Vec<FileChange>,
+) -> Result<(), git2::Error> {
+    if old == new {
+        return Ok(());
+    }
+    let read = |oid: Option<Oid>| {
+        oid.map_or(Ok(Vec::new()), |oid| {
+            read_object(odb, oid, ObjectType::Tree)
+        })
+    };
+    let (old, new) = (read(old)?, read(new)?);
+    let olds: BTreeMap<&[u8], Entry<'_>> = entries(&old).map(|entry| (entry.name, entry)).collect();
+    let news: BTreeMap<&[u8], Entry<'_>> = entries(&new).map(|entry| (entry.name, entry)).collect();
+    let names: std::collections::BTreeSet<&[u8]> =
+        olds.keys().chain(news.keys()).copied().collect();
+    for name in names {
+        let path = [prefix, name].concat();
+        let below = [&path, &b"/"[..]].concat();
+        let tree = |entry: &Entry<'_>| entry.is_tree().then_some(entry.oid);
+        match (olds.get(name), news.get(name)) {
+            (Some(was), Some(is)) if was.oid == is.oid && was.mode == is.mode => {}
+            (Some(was), None) if !was.is_tree() => changes.push((path, None)),
+            (_, Some(is)) if !is.is_tree() => changes.push((path, Some(is.oid))),
+            (was, is) => compare(odb, was.and_then(tree), is.and_then(tree), &below, changes)?,
+        }
+    }
+    Ok(())
+}
