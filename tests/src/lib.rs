@@ -1,1 +1,15 @@
-//! tests
+//! The test bed: a real control plane and real Git servers, started and ended by the tests that use them.
+//!
+//! | module | gives |
+//! | --- | --- |
+//! | [`process`] | child processes of which none outlives the test process, however it ends |
+//! | [`mod@eventually`] | waiting for what converges, with a failure that says what was there instead |
+//!
+//! Everything listens on 127.0.0.1 only and writes below one temporary directory, which goes with the process. Set
+//! `GITOPS_REVERSER_TEST_KEEP=1` to keep it (its path is printed) and read the logs.
+
+pub mod eventually;
+pub mod net;
+pub mod process;
+
+pub use eventually::eventually;
