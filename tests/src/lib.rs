@@ -2,12 +2,14 @@
 //!
 //! | module | gives |
 //! | --- | --- |
+//! | [`assets`] | the programs: found (`KUBEBUILDER_ASSETS`), or built once from pinned Go modules |
 //! | [`process`] | child processes of which none outlives the test process, however it ends |
 //! | [`mod@eventually`] | waiting for what converges, with a failure that says what was there instead |
 //!
 //! Everything listens on 127.0.0.1 only and writes below one temporary directory, which goes with the process. Set
 //! `GITOPS_REVERSER_TEST_KEEP=1` to keep it (its path is printed) and read the logs.
 
+pub mod assets;
 pub mod eventually;
 pub mod net;
 pub mod process;
