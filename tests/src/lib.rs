@@ -4,14 +4,18 @@
 //! | --- | --- |
 //! | [`assets`] | the programs: found (`KUBEBUILDER_ASSETS`), or built once from pinned Go modules |
 //! | [`process`] | child processes of which none outlives the test process, however it ends |
+//! | [`control_plane`] | etcd, kube-apiserver, kube-controller-manager, and clients for any user |
 //! | [`mod@eventually`] | waiting for what converges, with a failure that says what was there instead |
 //!
 //! Everything listens on 127.0.0.1 only and writes below one temporary directory, which goes with the process. Set
 //! `GITOPS_REVERSER_TEST_KEEP=1` to keep it (its path is printed) and read the logs.
 
 pub mod assets;
+pub mod certs;
+pub mod control_plane;
 pub mod eventually;
 pub mod net;
 pub mod process;
 
+pub use control_plane::ControlPlane;
 pub use eventually::eventually;

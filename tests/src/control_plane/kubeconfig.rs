@@ -1,0 +1,86 @@
+//! How a client says who it is: as a [`kube::Config`] in this process, as a kubeconfig file for others.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use kube::config::AuthInfo;
+use serde_json::json;
+
+use crate::certs::Identity;
+
+/// Who a client is.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    /// A client certificate.
+    Certificate(Identity),
+    /// A bearer token.
+    Token(String),
+}
+
+/// Where the apiserver is and how to know it.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    pub(crate) ca_pem: String,
+    pub(crate) ca_der: Vec<u8>,
+}
+
+// === impl Credential ===
+
+impl Credential {
+    pub(crate) fn auth_info(&self) -> AuthInfo {
+        match self {
+            Self::Certificate(identity) => AuthInfo {
+                client_certificate_data: Some(BASE64.encode(&identity.certificate)),
+                client_key_data: Some(BASE64.encode(&identity.key).into()),
+                ..AuthInfo::default()
+            },
+            Self::Token(token) => AuthInfo {
+                token: Some(token.clone().into()),
+                ..AuthInfo::default()
+            },
+        }
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// A kubeconfig with everything in it, as JSON, which is YAML too.
+    pub(crate) fn kubeconfig(&self, credential: &Credential) -> String {
+        let user = match credential {
+            Credential::Certificate(identity) => json!({
+                "client-certificate-data": BASE64.encode(&identity.certificate),
+                "client-key-data": BASE64.encode(&identity.key),
+            }),
+            Credential::Token(token) => json!({ "token": token }),
+        };
+        let cluster = json!({
+            "server": self.url,
+            "certificate-authority-data": BASE64.encode(&self.ca_pem),
+        });
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{ "name": "test", "cluster": cluster }],
+            "users": [{ "name": "test", "user": user }],
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+            "current-context": "test",
+        });
+        format!("{kubeconfig:#}\n")
+    }
+
+    /// # Panics
+    /// If our own URL is none.
+    pub(crate) fn client(&self, auth_info: AuthInfo) -> kube::Client {
+        crate::certs::install_crypto_provider();
+        let url = self
+            .url
+            .parse()
+            .unwrap_or_else(|error| panic!("{} is no URL: {error}", self.url));
+        let mut config = kube::Config::new(url);
+        config.root_cert = Some(vec![self.ca_der.clone()]);
+        config.auth_info = auth_info;
+        kube::Client::try_from(config)
+            .unwrap_or_else(|error| panic!("a client for {}: {error}", self.url))
+    }
+}
