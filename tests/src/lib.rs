@@ -5,6 +5,7 @@
 //! | [`assets`] | the programs: found (`KUBEBUILDER_ASSETS`), or built once from pinned Go modules |
 //! | [`process`] | child processes of which none outlives the test process, however it ends |
 //! | [`control_plane`] | etcd, kube-apiserver, kube-controller-manager, and clients for any user |
+//! | [`git`] | Git over HTTPS, HTTP and SSH, with faults on demand, and repositories to look into |
 //! | [`mod@eventually`] | waiting for what converges, with a failure that says what was there instead |
 //!
 //! Everything listens on 127.0.0.1 only and writes below one temporary directory, which goes with the process. Set
@@ -14,8 +15,10 @@ pub mod assets;
 pub mod certs;
 pub mod control_plane;
 pub mod eventually;
+pub mod git;
 pub mod net;
 pub mod process;
 
 pub use control_plane::ControlPlane;
 pub use eventually::eventually;
+pub use git::GitServer;

@@ -1,0 +1,6 @@
+//! The integration tests: one binary, so that all of them share one control plane.
+
+// clippy.toml allows it in test functions only, not in what they share.
+#![allow(clippy::unwrap_used)]
+
+mod testbed;
