@@ -5,6 +5,8 @@
 //! `${XDG_CACHE_HOME:-~/.cache}/gitops-reverser/<tool>-<version>-<hash>/`, where the hash covers go.mod, go.sum and the build's flags,
 //! so that every clone on the machine shares it and a changed pin builds anew.
 
+mod tool;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,27 +16,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use xxhash_rust::xxh64::xxh64;
 
+pub use tool::Tool;
+use tool::module_version;
+
 use crate::process::{MissingTool, find_program};
 
 /// How often the build says that it is still at it.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
-
-/// A program that the test bed knows how to get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tool {
-    /// etcd, the store of the control plane.
-    Etcd,
-    /// kube-apiserver.
-    KubeApiserver,
-    /// kube-controller-manager: default ServiceAccounts, garbage collection, namespace deletion, Deployments.
-    KubeControllerManager,
-    /// kubectl, of the same version as the control plane.
-    Kubectl,
-    /// Helm, which renders the chart.
-    Helm,
-    /// grpcurl, which talks to the introspection API as an operator would.
-    Grpcurl,
-}
 
 /// Where programs come from.
 #[derive(Clone, Debug)]
@@ -42,98 +30,6 @@ pub struct Assets {
     kubebuilder: Option<PathBuf>,
     modules: PathBuf,
     cache: PathBuf,
-}
-
-// === impl Tool ===
-
-impl Tool {
-    /// The file name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::KubeApiserver => "kube-apiserver",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::Kubectl => "kubectl",
-            Self::Helm => "helm",
-            Self::Grpcurl => "grpcurl",
-        }
-    }
-
-    /// The directory below `tests/assets` whose go.mod pins it.
-    fn set(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => "kubernetes",
-            Self::Helm => "helm",
-            Self::Grpcurl => "grpcurl",
-        }
-    }
-
-    /// The Go module whose version is the program's.
-    fn module(self) -> &'static str {
-        match self {
-            Self::Etcd => "go.etcd.io/etcd/server/v3",
-            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => {
-                "k8s.io/kubernetes"
-            }
-            Self::Helm => "helm.sh/helm/v3",
-            Self::Grpcurl => "github.com/fullstorydev/grpcurl",
-        }
-    }
-
-    /// The Go package of its `main`.
-    fn package(self) -> String {
-        match self {
-            Self::Etcd => self.module().to_owned(),
-            _ => format!("{}/cmd/{}", self.module(), self.name()),
-        }
-    }
-
-    /// Measured on two cores with nothing cached.
-    fn takes(self) -> &'static str {
-        match self {
-            Self::KubeApiserver => "6 minutes",
-            Self::KubeControllerManager => "2 minutes after kube-apiserver's 6",
-            Self::Helm => "3 minutes",
-            Self::Etcd | Self::Kubectl | Self::Grpcurl => "1 minute",
-        }
-    }
-
-    /// What the linker writes into the program, so that it tells its version (API clients and Helm rely on that).
-    fn linker_flags(self, go_mod: &str) -> Result<String> {
-        let mut flags = "-s -w".to_owned();
-        match self.set() {
-            "kubernetes" => {
-                let version = module_version(go_mod, self.module())?;
-                let (major, minor) = major_minor(version)?;
-                for (variable, value) in [
-                    ("gitVersion", version),
-                    ("gitMajor", major),
-                    ("gitMinor", minor),
-                ] {
-                    flags.push_str(&format!(
-                        " -X k8s.io/component-base/version.{variable}={value}"
-                    ));
-                }
-            }
-            "helm" => {
-                // Helm's own Makefile does the same: without it charts see Kubernetes 1.20.
-                let version = module_version(go_mod, self.module())?;
-                flags.push_str(&format!(
-                    " -X helm.sh/helm/v3/internal/version.version={version}"
-                ));
-                let (_, minor) = major_minor(module_version(go_mod, "k8s.io/client-go")?)?;
-                for package in ["pkg/lint/rules", "pkg/chartutil"] {
-                    flags.push_str(&format!(
-                        " -X helm.sh/helm/v3/{package}.k8sVersionMajor=1 -X helm.sh/helm/v3/{package}.k8sVersionMinor={minor}"
-                    ));
-                }
-            }
-            _ => {}
-        }
-        Ok(flags)
-    }
 }
 
 // === impl Assets ===
@@ -326,47 +222,9 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "test bed: {line}");
 }
 
-/// The version that go.mod requires of a module. Replaced modules count by their requirement.
-fn module_version<'a>(go_mod: &'a str, module: &str) -> Result<&'a str> {
-    go_mod
-        .lines()
-        .filter(|line| !line.contains("=>"))
-        .map(|line| line.trim().trim_start_matches("require "))
-        .find_map(|line| {
-            line.strip_prefix(module)?
-                .strip_prefix(' ')?
-                .split_whitespace()
-                .next()
-        })
-        .with_context(|| format!("go.mod requires no {module}"))
-}
-
-/// `1` and `34` of `v1.34.4`.
-fn major_minor(version: &str) -> Result<(&str, &str)> {
-    let mut parts = version.trim_start_matches('v').split('.');
-    parts
-        .next()
-        .zip(parts.next())
-        .with_context(|| format!("{version} is no version"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_version_is_the_one_required_not_the_one_of_a_longer_name() {
-        let go_mod = "tool k8s.io/kubernetes/cmd/kubectl\nrequire (\n\tk8s.io/kubernetes/x v1.0.0\n\tk8s.io/kubernetes v1.34.4 // indirect\n)\n";
-        assert_eq!(
-            module_version(go_mod, "k8s.io/kubernetes").unwrap(),
-            "v1.34.4"
-        );
-        assert_eq!(
-            module_version("require a/b v2.0.0", "a/b").unwrap(),
-            "v2.0.0"
-        );
-        assert!(module_version(go_mod, "k8s.io/api").is_err());
-    }
 
     #[test]
     fn every_tool_is_pinned() {
@@ -386,18 +244,6 @@ mod tests {
                 build.key
             );
         }
-    }
-
-    #[test]
-    fn kubernetes_tells_the_version_of_its_module() {
-        let flags = Tool::KubeApiserver
-            .linker_flags("require k8s.io/kubernetes v1.34.4\n")
-            .unwrap();
-        assert_eq!(
-            flags,
-            "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4 \
-             -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
-        );
     }
 
     #[test]
