@@ -6,6 +6,7 @@
 //! | [`process`] | child processes of which none outlives the test process, however it ends |
 //! | [`control_plane`] | etcd, kube-apiserver, kube-controller-manager, and clients for any user |
 //! | [`git`] | Git over HTTPS, HTTP and SSH, with faults on demand, and repositories to look into |
+//! | [`reverser`] | our own two processes on such a control plane |
 //! | [`mod@eventually`] | waiting for what converges, with a failure that says what was there instead |
 //!
 //! Everything listens on 127.0.0.1 only and writes below one temporary directory, which goes with the process. Set
@@ -18,7 +19,9 @@ pub mod eventually;
 pub mod git;
 pub mod net;
 pub mod process;
+pub mod reverser;
 
 pub use control_plane::ControlPlane;
 pub use eventually::eventually;
 pub use git::GitServer;
+pub use reverser::Reverser;

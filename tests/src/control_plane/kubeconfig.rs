@@ -84,3 +84,19 @@ impl Endpoint {
             .unwrap_or_else(|error| panic!("a client for {}: {error}", self.url))
     }
 }
+
+/// Enough to talk to the apiserver without the control plane at hand.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(super) endpoint: Endpoint,
+    pub(super) credential: Credential,
+}
+
+// === impl Access ===
+
+impl Access {
+    /// A client bound to the calling runtime.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.endpoint.client(self.credential.auth_info())
+    }
+}

@@ -25,6 +25,7 @@ pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 use components::Ports;
 use files::Files;
 pub(crate) use files::write_private;
+pub(crate) use kubeconfig::Access;
 use kubeconfig::Credential;
 
 /// A control plane is up in 12 s on two idle cores; a machine that builds meanwhile takes several times as long.
@@ -169,6 +170,13 @@ impl ControlPlane {
     #[must_use]
     pub fn client(&self) -> kube::Client {
         self.files.endpoint.client(self.files.admin.auth_info())
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        Access {
+            endpoint: self.files.endpoint.clone(),
+            credential: self.files.admin.clone(),
+        }
     }
 
     /// A client that acts as a user (impersonated by the administrator). Rights are the user's: `system:masters` among the groups

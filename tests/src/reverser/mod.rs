@@ -1,0 +1,489 @@
+//! Our own two processes, as one pod would run them, on a control plane of the test bed.
+
+mod binaries;
+mod install;
+mod metrics;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+pub use binaries::Binaries;
+use install::Registration;
+pub use install::apply_crds;
+pub use metrics::Metrics;
+
+use crate::certs::{Authority, Identity};
+use crate::control_plane::{Access, ControlPlane, write_private};
+use crate::net::{free_port, http_get};
+use crate::process::{Process, Signal, Spec, temp_dir};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+/// How to start the two processes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Further flags for the reverser, after ours.
+    pub reverser_args: Vec<String>,
+    /// Further flags for the webhook, after ours.
+    pub webhook_args: Vec<String>,
+    /// What the reverser authenticates with; the administrator's kubeconfig if absent.
+    pub kubeconfig: Option<PathBuf>,
+    /// The last segment of the webhook's path, if there is to be one.
+    pub path_token: Option<String>,
+    /// Whether the apiserver is told of the webhook. Without, no write is attributed.
+    pub register_webhook: bool,
+    /// `--log-level` of both.
+    pub log_level: String,
+}
+
+/// A running reverser and its webhook. Ended when dropped, and with the process at the latest.
+///
+/// One control plane carries one reverser: two would answer for the same custom resources and push against each other. Tests that
+/// share the plane share the reverser too ([`Reverser::shared`]).
+pub struct Reverser {
+    reverser: Mutex<Option<Process>>,
+    webhook: Mutex<Option<Process>>,
+    binaries: Binaries,
+    options: Options,
+    addresses: Addresses,
+    registration: Registration,
+    access: Access,
+    kubeconfig: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+/// Loopback ports, each `127.0.0.1:{port}`.
+struct Addresses {
+    webhook: String,
+    webhook_metrics: String,
+    webhook_health: String,
+    introspection: String,
+    reverser_metrics: String,
+    reverser_health: String,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reverser_args: Vec::new(),
+            webhook_args: Vec::new(),
+            kubeconfig: None,
+            path_token: None,
+            register_webhook: true,
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+// === impl Addresses ===
+
+impl Addresses {
+    fn choose() -> Self {
+        let address = || format!("127.0.0.1:{}", free_port());
+        Self {
+            webhook: address(),
+            webhook_metrics: address(),
+            webhook_health: address(),
+            introspection: address(),
+            reverser_metrics: address(),
+            reverser_health: address(),
+        }
+    }
+}
+
+// === impl Reverser ===
+
+impl Reverser {
+    /// The reverser that all tests of this process share, on the shared control plane.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Reverser> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                match Self::start(ControlPlane::shared().await, Options::default()).await {
+                    Ok(reverser) => reverser,
+                    Err(error) => panic!("the shared reverser can't be started: {error:#}"),
+                }
+            })
+            .await
+    }
+
+    /// Builds both programs, applies the CRDs, starts both processes, waits until both are ready, and registers the webhook.
+    ///
+    /// # Errors
+    /// If any of it fails, with the end of the log of who ended early.
+    pub async fn start(plane: &ControlPlane, options: Options) -> Result<Self> {
+        let binaries = tokio::task::spawn_blocking(Binaries::get)
+            .await
+            .context("build")??;
+        apply_crds(&plane.client()).await?;
+        let directory = temp_dir("reverser")?;
+        let addresses = Addresses::choose();
+        let authority = Authority::new("gitops-reverser-test-webhook")?;
+        let serving = authority.server("gitops-reverser-webhook", &["127.0.0.1", "localhost"])?;
+        write_certificate(directory.path(), &serving)?;
+        let token = options
+            .path_token
+            .as_ref()
+            .map(|token| format!("/{token}"))
+            .unwrap_or_default();
+        if let Some(token) = &options.path_token {
+            write_private(&directory.path().join("path-token"), token)?;
+        }
+        let closed_port = free_port();
+        let registration = Registration {
+            name: format!("gitops-reverser-{closed_port}"),
+            url: format!(
+                "https://{}/process-validating-webhook{token}",
+                addresses.webhook
+            ),
+            ca_pem: authority.pem(),
+            closed_port,
+        };
+        let started = Self {
+            reverser: Mutex::new(None),
+            webhook: Mutex::new(None),
+            kubeconfig: options
+                .kubeconfig
+                .clone()
+                .unwrap_or_else(|| plane.kubeconfig_path()),
+            binaries,
+            options,
+            addresses,
+            registration,
+            access: plane.access(),
+            directory,
+        };
+        started.spawn_reverser()?;
+        started.spawn_webhook()?;
+        started.wait_ready().await?;
+        if started.options.register_webhook {
+            started.register_webhook().await?;
+        }
+        Ok(started)
+    }
+
+    /// Unregisters the webhook and ends both processes as a kubelet does: SIGTERM, and SIGKILL for who is still there after 30 s.
+    ///
+    /// # Errors
+    /// If the webhook can't be unregistered, or a process had to be killed or did not end with 0.
+    pub async fn stop(self) -> Result<()> {
+        self.unregister_webhook().await?;
+        for slot in [&self.webhook, &self.reverser] {
+            let Some(mut process) = slot.lock().take() else {
+                continue;
+            };
+            match process.terminate(Duration::from_secs(30)).await {
+                Some(status) if status.success() => {}
+                Some(status) => bail!(
+                    "{} ended with {status}:\n{}",
+                    process.name(),
+                    process.log_tail()
+                ),
+                None => bail!(
+                    "{} did not end within 30 s of SIGTERM:\n{}",
+                    process.name(),
+                    process.log_tail()
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the reverser at once (SIGKILL). Its work directory stays.
+    pub fn kill9_reverser(&self) {
+        self.reverser.lock().take();
+    }
+
+    /// Ends the webhook at once (SIGKILL).
+    pub fn kill9_webhook(&self) {
+        self.webhook.lock().take();
+    }
+
+    /// Kills the reverser, if it runs, starts it on the same ports and work directory, and waits until both are ready.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn restart_reverser(&self) -> Result<()> {
+        self.kill9_reverser();
+        self.spawn_reverser()?;
+        self.wait_ready().await
+    }
+
+    /// Kills the webhook, if it runs, starts it on the same ports, and waits until both are ready.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn restart_webhook(&self) -> Result<()> {
+        self.kill9_webhook();
+        self.spawn_webhook()?;
+        self.wait_ready().await
+    }
+
+    /// Sends a signal to the reverser: SIGSTOP makes it hang, SIGCONT lets it go on.
+    pub fn signal_reverser(&self, signal: Signal) {
+        if let Some(process) = self.reverser.lock().as_mut() {
+            process.signal(signal);
+        }
+    }
+
+    /// Sends a signal to the webhook.
+    pub fn signal_webhook(&self, signal: Signal) {
+        if let Some(process) = self.webhook.lock().as_mut() {
+            process.signal(signal);
+        }
+    }
+
+    /// Tells the apiserver of the webhook, and waits until it calls it.
+    ///
+    /// # Errors
+    /// If the apiserver refuses.
+    pub async fn register_webhook(&self) -> Result<()> {
+        self.registration.create(&self.access.client()).await
+    }
+
+    /// Takes the webhook from the apiserver: writes from now on are not seen. Waits for nothing.
+    ///
+    /// # Errors
+    /// If the apiserver refuses.
+    pub async fn unregister_webhook(&self) -> Result<()> {
+        self.registration.delete(&self.access.client()).await
+    }
+
+    /// Fails unless every process that was started and not killed still runs.
+    ///
+    /// # Errors
+    /// With the end of the log of who has ended.
+    pub fn must_run(&self) -> Result<()> {
+        for slot in [&self.reverser, &self.webhook] {
+            if let Some(process) = slot.lock().as_mut() {
+                process.must_run()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until each running process says that it is ready.
+    ///
+    /// # Errors
+    /// If one ends, or is not ready within a minute.
+    pub async fn wait_ready(&self) -> Result<()> {
+        let start = Instant::now();
+        for (slot, address) in [
+            (&self.reverser, &self.addresses.reverser_health),
+            (&self.webhook, &self.addresses.webhook_health),
+        ] {
+            while slot.lock().is_some() {
+                self.must_run()?;
+                let answer = http_get(address, "/readyz").await;
+                if matches!(answer, Ok((200, _))) {
+                    break;
+                }
+                if start.elapsed() > READY_WITHIN {
+                    let slot = slot.lock();
+                    let (name, log) = slot
+                        .as_ref()
+                        .map(|process| (process.name(), process.log_tail()))
+                        .unwrap_or_default();
+                    bail!(
+                        "{name} is not ready after {READY_WITHIN:?} ({answer:?}); its log ends with:\n{log}"
+                    );
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The reverser's metrics now.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn reverser_metrics(&self) -> Metrics {
+        scrape(&self.addresses.reverser_metrics).await
+    }
+
+    /// The webhook's metrics now.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn webhook_metrics(&self) -> Metrics {
+        scrape(&self.addresses.webhook_metrics).await
+    }
+
+    /// Both metrics addresses, the reverser's first, for `promtool` and others that scrape by themselves.
+    #[must_use]
+    pub fn metrics_addresses(&self) -> [&str; 2] {
+        [
+            &self.addresses.reverser_metrics,
+            &self.addresses.webhook_metrics,
+        ]
+    }
+
+    /// Where `Introspection`, health and reflection are served: `127.0.0.1:{port}`.
+    #[must_use]
+    pub fn introspection_address(&self) -> &str {
+        &self.addresses.introspection
+    }
+
+    /// The unix socket on which `Attribution.Report` is served.
+    #[must_use]
+    pub fn attribution_socket(&self) -> PathBuf {
+        self.directory.path().join("attribution.sock")
+    }
+
+    /// Where the apiserver posts reviews, path token included.
+    #[must_use]
+    pub fn webhook_url(&self) -> &str {
+        &self.registration.url
+    }
+
+    /// Who signed the webhook's certificate, PEM.
+    #[must_use]
+    pub fn webhook_ca_pem(&self) -> &str {
+        &self.registration.ca_pem
+    }
+
+    /// The webhook's certificate and key on disk, to be replaced under it.
+    #[must_use]
+    pub fn certificate_paths(&self) -> [PathBuf; 2] {
+        ["tls.crt", "tls.key"].map(|name| self.directory.path().join(name))
+    }
+
+    /// The reverser's `--work-dir`.
+    #[must_use]
+    pub fn work_dir(&self) -> PathBuf {
+        self.directory.path().join("work")
+    }
+
+    /// What both have logged so far, over all restarts: the reverser, then the webhook.
+    #[must_use]
+    pub fn logs(&self) -> [String; 2] {
+        ["gitops-reverser", "gitops-reverser-webhook"].map(|name| {
+            std::fs::read(self.directory.path().join(format!("{name}.log"))).map_or_else(
+                |_| String::new(),
+                |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+            )
+        })
+    }
+
+    /// The reverser's resident memory in KiB, while it runs, where the system tells (Linux).
+    #[must_use]
+    pub fn reverser_rss_kib(&self) -> Option<u64> {
+        self.reverser.lock().as_mut().and_then(Process::rss_kib)
+    }
+
+    /// The webhook's resident memory in KiB, while it runs, where the system tells (Linux).
+    #[must_use]
+    pub fn webhook_rss_kib(&self) -> Option<u64> {
+        self.webhook.lock().as_mut().and_then(Process::rss_kib)
+    }
+
+    fn spawn_reverser(&self) -> Result<()> {
+        let process = self
+            .spec("gitops-reverser", &self.binaries.reverser)
+            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .arg(format!("--work-dir={}", self.work_dir().display()))
+            .arg(format!(
+                "--grpc-bind-address=unix:{}",
+                self.attribution_socket().display()
+            ))
+            .arg(format!(
+                "--introspection-bind-address={}",
+                self.addresses.introspection
+            ))
+            .arg(format!(
+                "--metrics-bind-address={}",
+                self.addresses.reverser_metrics
+            ))
+            .arg(format!(
+                "--health-probe-bind-address={}",
+                self.addresses.reverser_health
+            ))
+            .args(&self.options.reverser_args)
+            .spawn()?;
+        *self.reverser.lock() = Some(process);
+        Ok(())
+    }
+
+    fn spawn_webhook(&self) -> Result<()> {
+        let [certificate, key] = self.certificate_paths();
+        let mut spec = self
+            .spec("gitops-reverser-webhook", &self.binaries.webhook)
+            .arg(format!("--bind-address={}", self.addresses.webhook))
+            .arg(format!("--tls-cert-file={}", certificate.display()))
+            .arg(format!("--tls-private-key-file={}", key.display()))
+            .arg(format!(
+                "--reverser-endpoint=unix:{}",
+                self.attribution_socket().display()
+            ))
+            .arg(format!(
+                "--metrics-bind-address={}",
+                self.addresses.webhook_metrics
+            ))
+            .arg(format!(
+                "--health-probe-bind-address={}",
+                self.addresses.webhook_health
+            ));
+        if self.options.path_token.is_some() {
+            spec = spec.arg(format!(
+                "--path-token-file={}",
+                self.directory.path().join("path-token").display()
+            ));
+        }
+        *self.webhook.lock() = Some(spec.args(&self.options.webhook_args).spawn()?);
+        Ok(())
+    }
+
+    /// A process that gets nothing but what its flags say.
+    fn spec(&self, name: &str, program: &Path) -> Spec {
+        let mut spec = Spec::new(name, program, self.directory.path())
+            .dir(self.directory.path())
+            .env_remove("KUBECONFIG")
+            .arg("--log-format=text")
+            .arg(format!("--log-level={}", self.options.log_level));
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("GITOPS_REVERSER_") {
+                spec = spec.env_remove(variable);
+            }
+        }
+        spec
+    }
+}
+
+impl Drop for Reverser {
+    fn drop(&mut self) {
+        // The logs go with the directory; a failed test shows what they ended with.
+        if std::thread::panicking() {
+            for slot in [&self.reverser, &self.webhook] {
+                if let Some(process) = slot.lock().as_ref() {
+                    eprintln!(
+                        "--- the log of {} ends with:\n{}",
+                        process.name(),
+                        process.log_tail()
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn write_certificate(directory: &Path, identity: &Identity) -> Result<()> {
+    write_private(&directory.join("tls.crt"), &identity.certificate)?;
+    write_private(&directory.join("tls.key"), &identity.key)
+}
+
+async fn scrape(address: &str) -> Metrics {
+    Metrics::scrape(address)
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"))
+}
