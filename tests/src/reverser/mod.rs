@@ -272,34 +272,51 @@ impl Reverser {
         Ok(())
     }
 
-    /// Waits until each running process says that it is ready.
+    /// Waits until each running process says that it is ready and, where both run, until the webhook's stream to the reverser
+    /// is open: what it sees before that is only told later.
     ///
     /// # Errors
-    /// If one ends, or is not ready within a minute.
+    /// If one ends, or any of it takes more than a minute.
     pub async fn wait_ready(&self) -> Result<()> {
+        let addresses = &self.addresses;
+        self.until("the reverser is not ready", &self.reverser, || {
+            ready(&addresses.reverser_health)
+        })
+        .await?;
+        self.until("the webhook is not ready", &self.webhook, || {
+            ready(&addresses.webhook_health)
+        })
+        .await?;
+        let both = self.reverser.lock().is_some() && self.webhook.lock().is_some();
+        if both {
+            self.until("the webhook is not connected", &self.webhook, || {
+                connected(&addresses.webhook_metrics)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Tries until it is so, unless the process is not meant to run.
+    async fn until<F: Future<Output = Result<()>>>(
+        &self,
+        what: &str,
+        slot: &Mutex<Option<Process>>,
+        attempt: impl Fn() -> F,
+    ) -> Result<()> {
         let start = Instant::now();
-        for (slot, address) in [
-            (&self.reverser, &self.addresses.reverser_health),
-            (&self.webhook, &self.addresses.webhook_health),
-        ] {
-            while slot.lock().is_some() {
-                self.must_run()?;
-                let answer = http_get(address, "/readyz").await;
-                if matches!(answer, Ok((200, _))) {
-                    break;
-                }
-                if start.elapsed() > READY_WITHIN {
-                    let slot = slot.lock();
-                    let (name, log) = slot
-                        .as_ref()
-                        .map(|process| (process.name(), process.log_tail()))
-                        .unwrap_or_default();
-                    bail!(
-                        "{name} is not ready after {READY_WITHIN:?} ({answer:?}); its log ends with:\n{log}"
-                    );
-                }
-                tokio::time::sleep(POLL).await;
+        while slot.lock().is_some() {
+            self.must_run()?;
+            let Err(error) = attempt().await else { break };
+            if start.elapsed() > READY_WITHIN {
+                let log = slot
+                    .lock()
+                    .as_ref()
+                    .map(Process::log_tail)
+                    .unwrap_or_default();
+                bail!("{what} after {READY_WITHIN:?} ({error:#}); its log ends with:\n{log}");
             }
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
@@ -480,6 +497,24 @@ impl Drop for Reverser {
 fn write_certificate(directory: &Path, identity: &Identity) -> Result<()> {
     write_private(&directory.join("tls.crt"), &identity.certificate)?;
     write_private(&directory.join("tls.key"), &identity.key)
+}
+
+async fn ready(address: &str) -> Result<()> {
+    match http_get(address, "/readyz").await? {
+        (200, _) => Ok(()),
+        (status, body) => bail!("/readyz answers {status}: {body}"),
+    }
+}
+
+async fn connected(address: &str) -> Result<()> {
+    if Metrics::scrape(address)
+        .await?
+        .get("gitopsreverser_webhook_connected")
+        == Some(1.0)
+    {
+        return Ok(());
+    }
+    bail!("gitopsreverser_webhook_connected is not 1")
 }
 
 async fn scrape(address: &str) -> Metrics {
