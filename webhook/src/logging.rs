@@ -1,0 +1,22 @@
+//! Where the log goes and what it looks like.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, LogFormat};
+
+/// Sends the log to standard output in the wanted format and from the wanted level up.
+///
+/// # Errors
+/// When `--log-level` is not a filter, or a log was already set up in this process.
+pub fn init(args: &Args) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_level)
+        .map_err(|error| anyhow::anyhow!("--log-level={}: {error}", args.log_level))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
+    match args.log_format {
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => log.try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("setting up the log: {error}"))
+}

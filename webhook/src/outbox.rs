@@ -1,0 +1,133 @@
+//! What the reverser has not acknowledged yet.
+//!
+//! An admission puts its observation in and, while the link is healthy, waits for the
+//! acknowledgement, so that the reverser knows the author before the write can reach etcd. The
+//! link takes observations out in order and puts acknowledgements in; after a reconnect it
+//! starts again with the oldest that is not acknowledged. Sequences make that safe: each
+//! observation keeps its number over any number of streams.
+
+mod link;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use proto::v1::Observation;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+pub use link::Link;
+pub(crate) use state::Dropped;
+
+use crate::metrics::Metrics;
+use state::State;
+
+/// The bounds of the outbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Observations held. The reverser's store has room for 10,000 keys, so more could not be
+    /// kept there either. At the bound the oldest goes, and is counted.
+    pub observations: usize,
+    /// Sum of their encoded sizes. An observation has some 500 bytes, so this bound is met only
+    /// by usernames of absurd length; it is what keeps memory bounded all the same.
+    pub bytes: usize,
+    /// After this long an observation goes, and is counted: the reverser's store keeps none that
+    /// is older.
+    pub age: Duration,
+    /// How long an admission waits for its acknowledgement.
+    pub ack_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            observations: 10_000,
+            bytes: 8 << 20,
+            age: Duration::from_secs(60),
+            ack_deadline: Duration::from_millis(50),
+        }
+    }
+}
+
+/// What an admission knows about its observation when it answers. The answer is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The reverser has it.
+    Acknowledged,
+    /// The deadline passed. It is on its way, or will be replayed.
+    TimedOut,
+    /// Nobody waited, since the reverser is away or behind; or the link went down meanwhile.
+    Unconfirmed,
+}
+
+/// A bounded queue of observations with sequence numbers. All memory is in here; there is no
+/// channel between the admissions and the stream.
+#[derive(Debug)]
+pub struct Outbox {
+    session: String,
+    limits: Limits,
+    state: Mutex<State>,
+    /// One permit says: look again, there may be something to transmit.
+    transmit: Notify,
+    metrics: Arc<Metrics>,
+}
+
+impl Outbox {
+    /// An empty outbox of a new session, with its link down.
+    #[must_use]
+    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            session: format!("{:032x}", rand::random::<u128>()),
+            limits,
+            state: Mutex::new(State::default()),
+            transmit: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// Numbers the observation, queues it, and waits for its acknowledgement if the link is
+    /// healthy: for [`Limits::ack_deadline`] at most.
+    ///
+    /// A deadline that passes makes the link unhealthy until everything queued by then is
+    /// acknowledged, so that a reverser that hangs costs the deadline once, not once for each
+    /// admission. Cancelling leaves the observation queued.
+    pub async fn deliver(&self, observation: Observation) -> Delivery {
+        let acknowledged = {
+            let mut state = self.state.lock();
+            let (acknowledged, dropped) = state.push(observation, &self.limits);
+            self.metrics.dropped(dropped);
+            acknowledged
+        };
+        self.transmit.notify_one();
+        let Some(acknowledged) = acknowledged else {
+            return Delivery::Unconfirmed;
+        };
+        match timeout(self.limits.ack_deadline, acknowledged).await {
+            Ok(Ok(())) => Delivery::Acknowledged,
+            Ok(Err(_)) => Delivery::Unconfirmed,
+            Err(_) => {
+                self.state.lock().distrust();
+                self.metrics.ack_timeouts.inc();
+                Delivery::TimedOut
+            }
+        }
+    }
+
+    /// Begins a stream. An earlier link ends: its transmissions stop, its acknowledgements are
+    /// ignored.
+    #[must_use]
+    pub fn link(self: &Arc<Self>) -> Link {
+        Link::open(Arc::clone(self))
+    }
+
+    /// Observations held, after those that are too old have gone.
+    pub fn depth(&self) -> usize {
+        let mut state = self.state.lock();
+        self.metrics.dropped(state.expire(&self.limits));
+        state.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

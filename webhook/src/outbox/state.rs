@@ -1,0 +1,231 @@
+//! The queue itself: no locks, no waiting, no wire.
+
+use std::collections::VecDeque;
+
+use prost::Message;
+use proto::v1::Observation;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// Whether an admission may wait for an acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Health {
+    /// No stream, or one that the reverser has not answered yet.
+    #[default]
+    Down,
+    /// A stream whose reverser still owes the acknowledgement of this sequence: waiting would
+    /// likely be in vain.
+    Behind {
+        until: u64,
+    },
+    Healthy,
+}
+
+/// Observations that went without an acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// Pushed out by newer ones.
+    pub(crate) overflow: u64,
+    /// Too old to be of use.
+    pub(crate) expired: u64,
+}
+
+struct Entry {
+    observation: Observation,
+    bytes: usize,
+    queued: Instant,
+    waiter: Option<oneshot::Sender<()>>,
+}
+
+/// Sequences of entries are contiguous: they leave at the front only.
+#[derive(Default)]
+pub(super) struct State {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// Last sequence given.
+    last: u64,
+    /// Last sequence transmitted, on any stream: what may be acknowledged.
+    transmitted: u64,
+    /// Last sequence transmitted on the current stream.
+    cursor: u64,
+    /// Which link is the current one.
+    epoch: u64,
+    health: Health,
+    /// A generation of the interest set that is applied, and not yet reported.
+    applied: Option<u64>,
+}
+
+impl State {
+    /// The receiver is given only where waiting makes sense; it fails when the link goes down or
+    /// the observation is dropped.
+    pub(super) fn push(
+        &mut self,
+        mut observation: Observation,
+        limits: &Limits,
+    ) -> (Option<oneshot::Receiver<()>>, Dropped) {
+        let mut dropped = self.expire(limits);
+        self.last += 1;
+        observation.sequence = self.last;
+        let bytes = observation.encoded_len();
+        let (waiter, acknowledged) = match self.health {
+            Health::Healthy => {
+                let (sender, receiver) = oneshot::channel();
+                (Some(sender), Some(receiver))
+            }
+            Health::Down | Health::Behind { .. } => (None, None),
+        };
+        self.bytes += bytes;
+        self.entries.push_back(Entry {
+            observation,
+            bytes,
+            queued: Instant::now(),
+            waiter,
+        });
+        while self.entries.len() > limits.observations || self.bytes > limits.bytes {
+            self.pop();
+            dropped.overflow += 1;
+        }
+        (acknowledged, dropped)
+    }
+
+    pub(super) fn expire(&mut self, limits: &Limits) -> Dropped {
+        let mut dropped = Dropped::default();
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.queued.elapsed() >= limits.age)
+        {
+            self.pop();
+            dropped.expired += 1;
+        }
+        dropped
+    }
+
+    /// Starts over with the oldest entry.
+    pub(super) fn open(&mut self) -> u64 {
+        self.epoch += 1;
+        self.health = Health::Down;
+        self.release_waiters();
+        self.cursor = 0;
+        self.applied = None;
+        self.epoch
+    }
+
+    /// The reverser has answered. What it missed while it was away comes first.
+    pub(super) fn up(&mut self, epoch: u64, replay_until: u64) {
+        if epoch == self.epoch {
+            self.health = match self.entries.front() {
+                Some(entry) if entry.observation.sequence <= replay_until => Health::Behind {
+                    until: replay_until,
+                },
+                _ => Health::Healthy,
+            };
+        }
+    }
+
+    /// Whether that link was the current one.
+    pub(super) fn down(&mut self, epoch: u64) -> bool {
+        let current = self.is_current(epoch);
+        if current {
+            self.health = Health::Down;
+            self.epoch += 1;
+            self.release_waiters();
+        }
+        current
+    }
+
+    /// A deadline passed: wait again once all that is queued now is acknowledged.
+    pub(super) fn distrust(&mut self) {
+        if self.health == Health::Healthy {
+            self.health = Health::Behind { until: self.last };
+        }
+    }
+
+    /// Returns how many entries this acknowledged. What was never transmitted can't be
+    /// acknowledged.
+    pub(super) fn acknowledge(&mut self, epoch: u64, sequence: u64) -> u64 {
+        if epoch != self.epoch {
+            return 0;
+        }
+        let sequence = sequence.min(self.transmitted);
+        let mut count = 0;
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.observation.sequence <= sequence)
+        {
+            if let Some(waiter) = self.pop().and_then(|entry| entry.waiter) {
+                // The admission may have given up meanwhile.
+                let _ = waiter.send(());
+            }
+            count += 1;
+        }
+        if let Health::Behind { until } = self.health
+            && sequence >= until
+        {
+            self.health = Health::Healthy;
+        }
+        count
+    }
+
+    /// The next entry for the current stream, if there is one up to `until`.
+    pub(super) fn transmit(&mut self, until: u64) -> Option<Observation> {
+        let first = self.entries.front()?.observation.sequence;
+        let next = first.max(self.cursor + 1);
+        if next > until {
+            return None;
+        }
+        let index = usize::try_from(next - first).ok()?;
+        let observation = self.entries.get(index)?.observation.clone();
+        self.cursor = next;
+        self.transmitted = self.transmitted.max(next);
+        Some(observation)
+    }
+
+    pub(super) fn apply(&mut self, epoch: u64, generation: u64) {
+        if epoch == self.epoch {
+            self.applied = Some(generation);
+        }
+    }
+
+    pub(super) fn take_applied(&mut self) -> Option<u64> {
+        self.applied.take()
+    }
+
+    pub(super) fn is_current(&self, epoch: u64) -> bool {
+        epoch == self.epoch
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    fn release_waiters(&mut self) {
+        for entry in &mut self.entries {
+            entry.waiter = None;
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("entries", &self.entries.len())
+            .field("last", &self.last)
+            .field("cursor", &self.cursor)
+            .field("health", &self.health)
+            .finish_non_exhaustive()
+    }
+}

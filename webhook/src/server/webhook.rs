@@ -1,0 +1,164 @@
+//! The admission server: HTTP/1.1 and HTTP/2 over TLS, with every wait bounded.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::tls::CurrentConfig;
+use crate::admission::Admission;
+use crate::metrics::Metrics;
+
+/// Connections at a time. An apiserver needs one over HTTP/2, and over HTTP/1.1 as many as it has
+/// writes in flight; a connection costs some 50 KiB. At the bound a new one is closed at once:
+/// the apiserver then goes on without us at once, too, where a queue would cost it the timeout.
+const MAX_CONNECTIONS: usize = 256;
+/// Requests at a time on one HTTP/2 connection; an apiserver waits with more.
+const MAX_STREAMS: u32 = 250;
+/// What a client may send ahead on one HTTP/2 connection, in bytes: bounds what a slow reader of
+/// bodies holds. Large bodies just take several round trips.
+const HTTP2_WINDOW: u32 = 1 << 20;
+/// For the TLS handshake, and then for the first request.
+const FIRST: Duration = Duration::from_secs(10);
+/// For the header of an HTTP/1.1 request, the pause before it included.
+const HEADER: Duration = Duration::from_secs(120);
+/// A connection that carried no admission for this long is closed. Go's clients close theirs
+/// after 90 s, so that they don't send into a closing one.
+const IDLE: Duration = Duration::from_secs(120);
+/// Time for the answers in flight once a connection is to be closed.
+const FINISH: Duration = Duration::from_secs(2);
+
+/// Serves admissions until cancelled, then finishes the answers in flight within 2 s.
+pub async fn serve(
+    listener: TcpListener,
+    config: CurrentConfig,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                super::accept_failed(&error).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            metrics.connection_rejected();
+            continue;
+        };
+        let connection = connection(
+            stream,
+            TlsAcceptor::from(config.load()),
+            Arc::clone(&admission),
+            Arc::clone(&metrics),
+            shutdown.clone(),
+        );
+        connections.spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    // Answers are small; without this they would wait for more to come.
+    let _ = stream.set_nodelay(true);
+    let stream = tokio::select! {
+        stream = timeout(FIRST, acceptor.accept(stream)) => stream,
+        () = shutdown.cancelled() => return,
+    };
+    let stream = match stream {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            metrics.tls_handshake_failed();
+            tracing::debug!(%error, "TLS handshake failed");
+            return;
+        }
+        Err(_) => {
+            metrics.tls_handshake_failed();
+            return;
+        }
+    };
+
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_connection_window_size(HTTP2_WINDOW)
+        .initial_stream_window_size(HTTP2_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS);
+    // The client said which: nobody needs to guess from its first bytes, without a deadline.
+    let builder = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    };
+
+    let used = Arc::new(AtomicBool::new(false));
+    let service = {
+        let used = Arc::clone(&used);
+        service_fn(move |request: Request<Incoming>| {
+            if admission.serves(request.uri().path()) {
+                used.store(true, Ordering::Relaxed);
+            }
+            let admission = Arc::clone(&admission);
+            async move { Ok::<_, Infallible>(admission.handle(request).await) }
+        })
+    };
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut check = Instant::now() + FIRST;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            () = sleep_until(check) => {
+                if !used.swap(false, Ordering::Relaxed) {
+                    break;
+                }
+                check = Instant::now() + IDLE;
+            }
+            () = shutdown.cancelled() => break,
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // Who does not let go by then is cut off.
+    let _ = timeout(FINISH, connection).await;
+}
