@@ -21,7 +21,7 @@ use crate::observe::{Outcome, observe};
 use crate::outbox::Outbox;
 use crate::review::{self, ReviewError};
 use crate::token::Route;
-use body::{BodyError, Bodies};
+use body::{Bodies, BodyError};
 
 pub use body::MAX_BODY;
 
@@ -139,10 +139,7 @@ impl Admission {
     }
 }
 
-fn decide(
-    body: &[u8],
-    interest: &crate::interest::InterestSet,
-) -> Result<Decision, ReviewError> {
+fn decide(body: &[u8], interest: &crate::interest::InterestSet) -> Result<Decision, ReviewError> {
     let request = review::parse(body)?;
     Ok(Decision {
         outcome: observe(&request, interest, SystemTime::now()),

@@ -101,10 +101,7 @@ mod tests {
             if matches!(long, "help" | "version") {
                 continue;
             }
-            let variable = format!(
-                "GITOPS_REVERSER_{}",
-                long.to_uppercase().replace('-', "_")
-            );
+            let variable = format!("GITOPS_REVERSER_{}", long.to_uppercase().replace('-', "_"));
             assert_eq!(arg.get_env().unwrap().to_str().unwrap(), variable);
             assert!(arg.get_help().is_some(), "{long}");
         }
@@ -114,7 +111,9 @@ mod tests {
     fn an_endpoint_on_the_network_is_refused() {
         let args = ["x", "--tls-cert-file=c", "--tls-private-key-file=k"];
         assert!(Args::try_parse_from(args).is_ok());
-        let remote = args.into_iter().chain(["--reverser-endpoint=http://10.0.0.1:50051"]);
+        let remote = args
+            .into_iter()
+            .chain(["--reverser-endpoint=http://10.0.0.1:50051"]);
         assert!(Args::try_parse_from(remote).is_err());
     }
 }

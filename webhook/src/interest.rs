@@ -34,7 +34,10 @@ impl InterestSet {
             Self::Everything => return true,
             Self::Only(only) => only,
         };
-        match only.get(group).and_then(|resources| resources.get(resource)) {
+        match only
+            .get(group)
+            .and_then(|resources| resources.get(resource))
+        {
             None => false,
             Some(Namespaces::All) => true,
             Some(Namespaces::Named(names)) => names.contains(namespace),

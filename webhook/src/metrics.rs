@@ -175,7 +175,10 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.request("observed", Some(Duration::from_micros(300)));
         let text = metrics.render();
-        for name in ["requests_total{outcome=\"observed\"} 1", "dropped_total{reason=\"expired\"} 0"] {
+        for name in [
+            "requests_total{outcome=\"observed\"} 1",
+            "dropped_total{reason=\"expired\"} 0",
+        ] {
             assert!(String::from_utf8_lossy(&text).contains(name), "{name}");
         }
         let promtool = Command::new("promtool")
@@ -191,6 +194,9 @@ mod tests {
         promtool.stdin.take().unwrap().write_all(&text).unwrap();
         let output = promtool.wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+        assert!(
+            output.stdout.is_empty() && output.stderr.is_empty(),
+            "{output:?}"
+        );
     }
 }

@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn an_error_quotes_nothing_of_the_body() {
-        let body = br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":"hunter2"}"#;
+        let body =
+            br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":"hunter2"}"#;
         let error = parse(body).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }

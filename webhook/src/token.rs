@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn a_token_that_is_short_long_or_not_plain_is_refused() {
-        assert!(matches!(Route::with_token("short"), Err(TokenError::Length)));
+        assert!(matches!(
+            Route::with_token("short"),
+            Err(TokenError::Length)
+        ));
         assert!(matches!(
             Route::with_token(&"a".repeat(257)),
             Err(TokenError::Length)

@@ -102,7 +102,11 @@ pub async fn start(args: Args, reload_every: Duration) -> anyhow::Result<Running
     ));
 
     let admissions = bind("--bind-address", args.bind_address).await?;
-    let health = bind("--health-probe-bind-address", args.health_probe_bind_address).await?;
+    let health = bind(
+        "--health-probe-bind-address",
+        args.health_probe_bind_address,
+    )
+    .await?;
     let metrics_listener = bind("--metrics-bind-address", args.metrics_bind_address).await?;
     let addresses = [&admissions, &health, &metrics_listener].map(TcpListener::local_addr);
     let [admissions_address, health_address, metrics_address] = addresses;

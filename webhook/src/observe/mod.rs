@@ -233,10 +233,8 @@ fn name(request: &Request<'_>, object: &Value) -> String {
 /// Empty where the object has no canonical form: it can then still be joined by its
 /// managedFields.
 fn spec_hash(object: &Value) -> String {
-    manifest::canonicalize(object).map_or_else(
-        |_| String::new(),
-        |manifest| manifest.hash.to_string(),
-    )
+    manifest::canonicalize(object)
+        .map_or_else(|_| String::new(), |manifest| manifest.hash.to_string())
 }
 
 fn managed_fields_hash(object: &Value) -> String {

@@ -61,7 +61,10 @@ fn time(tag: u8, text: &[u8]) -> Option<i64> {
     let (year, rest) = match (tag, digits.len()) {
         (0x17, 12) => {
             let year = number(&digits[..2]);
-            (if year < 50 { 2000 + year } else { 1900 + year }, &digits[2..])
+            (
+                if year < 50 { 2000 + year } else { 1900 + year },
+                &digits[2..],
+            )
         }
         (0x18, 14) => (number(&digits[..4]), &digits[4..]),
         _ => return None,

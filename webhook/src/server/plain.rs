@@ -61,9 +61,7 @@ impl Page {
         }
         match (self, path) {
             (Self::Health(_), "/healthz") => text(StatusCode::OK, "ok\n"),
-            (Self::Health(readiness), "/readyz") if readiness.get() => {
-                text(StatusCode::OK, "ok\n")
-            }
+            (Self::Health(readiness), "/readyz") if readiness.get() => text(StatusCode::OK, "ok\n"),
             (Self::Health(_), "/readyz") => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "not serving admissions\n")
             }
