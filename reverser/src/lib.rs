@@ -1,9 +1,32 @@
 //! Lists and watches the cluster, joins every change to its author, and commits it to Git.
 //!
 //! The modules stand in the order in which data passes through them.
+//!
+//! ```text
+//! api → rules (with discovery) → conductor
+//!                                   │ plan
+//! list/watch ─ attribution.join ─→ workers: queue → batch → commit → git
+//!                                   │ outcomes
+//!                              status, introspection, observe
+//! ```
 
 pub mod api;
+pub mod discovery;
+pub mod rules;
+
+pub mod conductor;
+
 pub mod attribution;
 pub mod change;
+pub mod watch;
+
 pub mod commit;
 pub mod git;
+pub mod workers;
+
+pub mod introspection;
+pub mod observe;
+pub mod status;
+
+pub mod args;
+pub mod wiring;

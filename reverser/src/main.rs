@@ -1,1 +1,16 @@
-fn main() {}
+//! The reverser: parses flags, starts logging, and runs what `wiring` puts together.
+
+use clap::Parser;
+use reverser::args::Args;
+use reverser::{git, observe, wiring};
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    observe::init_logging(args.log_format, &args.log_level)?;
+    // Process-wide and not thread-safe: before there is a second thread.
+    git::timeouts::init_process(&args.work_dir.join("home"))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(wiring::run(args))
+}

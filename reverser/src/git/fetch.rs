@@ -9,7 +9,7 @@ use super::store::Store;
 use super::url::{RepoUrl, Scheme};
 
 /// Matches nothing: connects and hears the list of references.
-const NOTHING: &str = "+refs/gitops-reverser/nothing:refs/gitops-reverser/nothing";
+pub(super) const NOTHING: &str = "+refs/gitops-reverser/nothing:refs/gitops-reverser/nothing";
 
 /// What the remote says of itself; both are in the clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ fn has(store: &Store, commit: Oid) -> bool {
         .is_ok_and(|commit| commit.tree().is_ok())
 }
 
-fn options<'a>(session: &'a Session<'_>, depth: i32) -> FetchOptions<'a> {
+pub(super) fn options<'a>(session: &'a Session<'_>, depth: i32) -> FetchOptions<'a> {
     let mut options = FetchOptions::new();
     options.remote_callbacks(session.callbacks());
     options.follow_redirects(Session::redirects());

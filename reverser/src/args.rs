@@ -1,0 +1,219 @@
+//! Flags, each with an environment variable: `GITOPS_REVERSER_` and the flag in upper case.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::attribution::endpoint::BindAddress;
+use crate::commit::{CommitOptions, Signature};
+use crate::observe::LogFormat;
+use crate::rules::{CompileOptions, TypeFilter};
+use crate::workers::BatchLimits;
+
+/// Writes the live cluster to Git, with the author of every change.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "gitops-reverser", version)]
+pub struct Args {
+    /// How often the types that the cluster serves are discovered; changes of CRDs and APIServices are seen at once
+    #[arg(long, env = "GITOPS_REVERSER_DISCOVERY_REFRESH", default_value = "5m", value_parser = parse_duration)]
+    pub discovery_refresh: Duration,
+
+    /// `resources: ["*"]` selects everything discoverable instead of the preset
+    #[arg(long, env = "GITOPS_REVERSER_WATCH_ALL", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub watch_all: bool,
+
+    /// A resource (`jobs` or `jobs.batch`) that `*` never selects, besides the built-in list; repeated, or separated by commas
+    #[arg(long, env = "GITOPS_REVERSER_DISCOVERY_EXCLUDE", value_delimiter = ',')]
+    pub discovery_exclude: Vec<String>,
+
+    /// Files in a batch
+    #[arg(long, env = "GITOPS_REVERSER_GIT_BATCH_MAX_FILES", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub git_batch_max_files: u32,
+
+    /// MiB of manifests in a batch
+    #[arg(long, env = "GITOPS_REVERSER_GIT_BATCH_MAX_BYTES_MIB", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub git_batch_max_bytes_mib: u32,
+
+    /// Seconds that a change may wait for its batch to close
+    #[arg(long, env = "GITOPS_REVERSER_GIT_BATCH_MAX_WAIT_SEC", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub git_batch_max_wait_sec: u32,
+
+    /// Milliseconds that an idle worker waits for more changes after the first
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_GIT_BATCH_LINGER_MS",
+        default_value_t = 1000
+    )]
+    pub git_batch_linger_ms: u32,
+
+    /// Git workers that do Git work at once
+    #[arg(long, env = "GITOPS_REVERSER_WORKERS_MAX_GLOBAL", default_value_t = 24,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub workers_max_global: u32,
+
+    /// Git workers that do Git work at once on one repository
+    #[arg(long, env = "GITOPS_REVERSER_WORKERS_MAX_PER_REPO", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub workers_max_per_repo: u32,
+
+    /// Where clones are kept; a cache
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_WORK_DIR",
+        default_value = "/var/cache/gitops-reverser"
+    )]
+    pub work_dir: PathBuf,
+
+    /// Where the webhook sidecar reports admissions: unix:/path, or a loopback ip:port
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_GRPC_BIND_ADDRESS",
+        default_value = "unix:/run/gitops-reverser/attribution.sock"
+    )]
+    pub grpc_bind_address: BindAddress,
+
+    /// Where the introspection API is served: unix:/path, or a loopback ip:port
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_INTROSPECTION_BIND_ADDRESS",
+        default_value = "127.0.0.1:50051"
+    )]
+    pub introspection_bind_address: BindAddress,
+
+    /// Elect a leader among several replicas
+    #[arg(long, env = "GITOPS_REVERSER_LEADER_ELECT", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub leader_elect: bool,
+
+    /// Where Prometheus metrics are served
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_METRICS_BIND_ADDRESS",
+        default_value = "0.0.0.0:8090"
+    )]
+    pub metrics_bind_address: std::net::SocketAddr,
+
+    /// Where /healthz and /readyz are served
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_HEALTH_PROBE_BIND_ADDRESS",
+        default_value = "0.0.0.0:8091"
+    )]
+    pub health_probe_bind_address: std::net::SocketAddr,
+
+    /// A kubeconfig file; without it $KUBECONFIG, else the ServiceAccount of the pod
+    #[arg(long, env = "GITOPS_REVERSER_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Format of the log
+    #[arg(long, env = "GITOPS_REVERSER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// A level (error, warn, info, debug, trace) or a filter such as info,reverser::git=debug
+    #[arg(long, env = "GITOPS_REVERSER_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+impl Args {
+    /// What bears on plans.
+    #[must_use]
+    pub fn compile_options(&self) -> CompileOptions {
+        CompileOptions {
+            filter: TypeFilter {
+                watch_all: self.watch_all,
+                excluded: self.discovery_exclude.clone(),
+            },
+            limits: BatchLimits {
+                max_files: self.git_batch_max_files as usize,
+                max_bytes: (self.git_batch_max_bytes_mib as usize) << 20,
+                max_wait: Duration::from_secs(self.git_batch_max_wait_sec.into()),
+                linger: Duration::from_millis(self.git_batch_linger_ms.into()),
+            },
+            commit: CommitOptions {
+                bot: Signature {
+                    name: "GitOps Reverser".to_owned(),
+                    email: "gitops-reverser@cluster.local".to_owned(),
+                },
+                email_domain: "cluster.local".to_owned(),
+            },
+        }
+    }
+}
+
+/// Go's notation, as far as Kubernetes flags use it: `90s`, `5m`, `1h30m`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or("a unit is missing: 90s, 5m, 1h30m")?;
+        let number: u64 = rest[..digits]
+            .parse()
+            .map_err(|_| "a number is missing: 90s, 5m, 1h30m")?;
+        let units: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+        let (unit, factor) = units
+            .into_iter()
+            .find(|(unit, _)| rest[digits..].starts_with(unit))
+            .ok_or("the units are h, m, s and ms")?;
+        let millis = number.checked_mul(factor).ok_or("too long")?;
+        total = total
+            .checked_add(Duration::from_millis(millis))
+            .ok_or("too long")?;
+        rest = &rest[digits + unit.len()..];
+    }
+    if total.is_zero() {
+        Err("must be longer than nothing".to_owned())
+    } else {
+        Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_flag_has_a_variable_and_a_line_of_help() {
+        let command = Args::command();
+        for argument in command.get_arguments() {
+            let Some(long) = argument
+                .get_long()
+                .filter(|l| !matches!(*l, "help" | "version"))
+            else {
+                continue;
+            };
+            let variable = format!("GITOPS_REVERSER_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(
+                argument.get_env().and_then(|e| e.to_str()),
+                Some(variable.as_str())
+            );
+            assert!(argument.get_help().is_some(), "{long}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(
+            parse_duration("1h30m5s10ms"),
+            Ok(Duration::from_millis(5_405_010))
+        );
+        for bad in ["", "5", "m", "-5m", "5 m", "0s"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_refused_beyond_this_machine() {
+        assert!(Args::try_parse_from(["x", "--grpc-bind-address=0.0.0.0:1"]).is_err());
+        assert!(Args::try_parse_from(["x", "--introspection-bind-address=10.0.0.1:1"]).is_err());
+        assert!(Args::try_parse_from(["x"]).is_ok());
+    }
+}

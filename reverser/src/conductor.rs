@@ -1,0 +1,375 @@
+//! Carries out the plan: recompiles it when custom resources or types change, and brings workers,
+//! watches and the sidecar's interest set to it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use proto::v1::{Interest, InterestSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::change::{Cause, DestinationKey};
+use crate::discovery::Catalog;
+use crate::rules::{CompileOptions, Configuration, Plan, Subscription, WatchKey, compile};
+use crate::status::StatusBoard;
+use crate::watch::{Shared, Subscriber, Task};
+use crate::workers::{Item, Sweep, Unit, Workers};
+
+/// Changes that come together (`kubectl apply -f` of a folder) make one plan.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// The ends of channels that the conductor holds.
+#[derive(Debug)]
+pub struct Edges {
+    /// The custom resources, once all kinds are known.
+    pub configuration: watch::Receiver<Option<Arc<Configuration>>>,
+    /// The types.
+    pub catalog: watch::Receiver<Arc<Catalog>>,
+    /// To the sidecar.
+    pub interest: watch::Sender<Arc<InterestSet>>,
+    /// The generation that the sidecar has acknowledged.
+    pub acknowledged: watch::Receiver<u64>,
+    /// From watches: a list was complete. Small: the conductor takes them at once.
+    pub synced: (mpsc::Sender<WatchKey>, mpsc::Receiver<WatchKey>),
+    /// From workers: a destination must be given everything again.
+    pub resync: mpsc::Receiver<(DestinationKey, Cause)>,
+}
+
+/// One running watch.
+struct Running {
+    subscribers: watch::Sender<Arc<Vec<Subscriber>>>,
+    task: JoinHandle<()>,
+}
+
+/// A destination's place in a watch, as of the last plan.
+struct Seat {
+    subscription: Subscription,
+    epoch: u64,
+    cause: Cause,
+}
+
+/// The conductor.
+pub struct Conductor {
+    options: CompileOptions,
+    shared: Shared,
+    workers: Arc<Workers>,
+    board: Arc<StatusBoard>,
+    edges: Edges,
+    plan: Arc<Plan>,
+    running: BTreeMap<WatchKey, Running>,
+    seats: HashMap<(WatchKey, DestinationKey), Seat>,
+    /// Watches whose list is complete, with the epoch it was complete for.
+    synced: BTreeSet<WatchKey>,
+    /// Destinations from which what nothing selects was swept, under this plan.
+    swept: BTreeSet<DestinationKey>,
+    /// Interest sets by generation, until one is acknowledged.
+    offered: BTreeMap<u64, BTreeSet<WatchKey>>,
+    /// What the last plan was made from.
+    made_from: Vec<String>,
+}
+
+impl Conductor {
+    /// Nothing runs yet.
+    #[must_use]
+    pub fn new(
+        options: CompileOptions,
+        shared: Shared,
+        workers: Arc<Workers>,
+        edges: Edges,
+    ) -> Self {
+        Self {
+            options,
+            board: shared.board.clone(),
+            shared,
+            workers,
+            edges,
+            plan: Arc::default(),
+            running: BTreeMap::new(),
+            seats: HashMap::new(),
+            synced: BTreeSet::new(),
+            swept: BTreeSet::new(),
+            offered: BTreeMap::new(),
+            made_from: Vec::new(),
+        }
+    }
+
+    /// Runs until a watch or a worker ends that must not.
+    ///
+    /// # Errors
+    /// When one did.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut health = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                changed = self.edges.configuration.changed() => {
+                    changed?;
+                    tokio::time::sleep(SETTLE).await;
+                    self.replan(false);
+                }
+                changed = self.edges.catalog.changed() => {
+                    changed?;
+                    self.replan(true);
+                }
+                changed = self.edges.acknowledged.changed() => {
+                    changed?;
+                    self.interest_acknowledged();
+                }
+                Some(key) = self.edges.synced.1.recv() => {
+                    self.board.synced(&key);
+                    self.synced.insert(key);
+                    self.sweep_unselected();
+                }
+                Some((destination, cause)) = self.edges.resync.recv() => self.list_again(&destination, cause),
+                _ = health.tick() => self.check_tasks()?,
+            }
+        }
+    }
+
+    fn check_tasks(&self) -> anyhow::Result<()> {
+        if let Some((key, _)) = self
+            .running
+            .iter()
+            .find(|(_, running)| running.task.is_finished())
+        {
+            anyhow::bail!("the watch of {key} ended");
+        }
+        if let Some(branch) = self.workers.crashed() {
+            anyhow::bail!("the Git worker of {branch} ended");
+        }
+        Ok(())
+    }
+
+    /// Makes a new plan if what it is made from has changed; our own status writes change nothing.
+    fn replan(&mut self, types_changed: bool) {
+        let Some(configuration) = self.edges.configuration.borrow_and_update().clone() else {
+            return;
+        };
+        let catalog = self.edges.catalog.borrow_and_update().clone();
+        let made_from = fingerprint(&configuration);
+        if catalog.is_empty() || (!types_changed && made_from == self.made_from) {
+            return;
+        }
+        self.made_from = made_from;
+        let plan = Arc::new(compile(&configuration, &catalog, &self.options));
+        info!(
+            destinations = plan.destinations.len(),
+            watches = plan.watches.len(),
+            "planned"
+        );
+        self.plan = plan;
+        // Queues first: a watch writes as soon as it is there.
+        self.workers.apply(&self.plan);
+        self.board.plan(self.plan.clone());
+        self.swept.clear();
+        self.stop_watches();
+        self.seat_destinations();
+        let keys: Vec<WatchKey> = self.plan.watches.keys().cloned().collect();
+        for key in keys {
+            self.tell_watch(key);
+        }
+        self.offer_interest();
+        self.sweep_unselected();
+    }
+
+    fn stop_watches(&mut self) {
+        let plan = self.plan.clone();
+        self.running.retain(|key, running| {
+            let keep = plan.watches.contains_key(key);
+            if !keep {
+                info!(watch = %key, "stopped");
+                running.task.abort();
+            }
+            keep
+        });
+        self.synced.retain(|key| plan.watches.contains_key(key));
+        let seated = |key: &WatchKey, name: &DestinationKey| {
+            plan.watches
+                .get(key)
+                .is_some_and(|s| s.iter().any(|s| s.destination.key == *name))
+        };
+        self.seats.retain(|(key, name), _| seated(key, name));
+    }
+
+    /// Gives each destination its place in each watch, with a new epoch where it must be given
+    /// everything.
+    fn seat_destinations(&mut self) {
+        let plan = self.plan.clone();
+        for (key, subscriptions) in &plan.watches {
+            for subscription in subscriptions {
+                let name = subscription.destination.key.clone();
+                let seat = self.seats.get(&(key.clone(), name.clone()));
+                let (epoch, cause) = match seat {
+                    Some(seat) if !subscription.needs_list(&seat.subscription) => {
+                        (seat.epoch, seat.cause)
+                    }
+                    Some(seat) => (seat.epoch + 1, Cause::Resync),
+                    None => (0, Cause::Seed),
+                };
+                if seat.is_none_or(|seat| seat.epoch != epoch) {
+                    self.board.unsettle(&name);
+                    self.synced.remove(key);
+                }
+                self.seats.insert(
+                    (key.clone(), name),
+                    Seat {
+                        subscription: subscription.clone(),
+                        epoch,
+                        cause,
+                    },
+                );
+            }
+        }
+    }
+
+    fn list_again(&mut self, destination: &DestinationKey, cause: Cause) {
+        info!(%destination, ?cause, "comparing everything again");
+        let keys: Vec<WatchKey> = self
+            .seats
+            .keys()
+            .filter(|(_, name)| name == destination)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            if let Some(seat) = self.seats.get_mut(&(key.clone(), destination.clone())) {
+                seat.epoch += 1;
+                seat.cause = cause;
+            }
+            self.synced.remove(&key);
+            self.tell_watch(key);
+        }
+        self.swept.remove(destination);
+    }
+
+    /// Starts the watch, or tells it who subscribes now.
+    fn tell_watch(&mut self, key: WatchKey) {
+        let subscriptions = self
+            .plan
+            .watches
+            .get(&key)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let subscribers: Vec<Subscriber> = subscriptions
+            .iter()
+            .filter_map(|subscription| {
+                let destination = &subscription.destination;
+                let seat = self.seats.get(&(key.clone(), destination.key.clone()))?;
+                let queue = self.workers.queue(&destination.branch)?;
+                Some(Subscriber {
+                    subscription: subscription.clone(),
+                    queue,
+                    epoch: seat.epoch,
+                    cause: seat.cause,
+                })
+            })
+            .collect();
+        let subscribers = Arc::new(subscribers);
+        if let Some(running) = self.running.get(&key) {
+            running.subscribers.send_replace(subscribers);
+            return;
+        }
+        let (sender, receiver) = watch::channel(subscribers);
+        let task = Task::new(
+            key.clone(),
+            self.shared.clone(),
+            receiver,
+            self.edges.synced.0.clone(),
+        );
+        self.running.insert(
+            key,
+            Running {
+                subscribers: sender,
+                task: tokio::spawn(task.run()),
+            },
+        );
+    }
+
+    fn offer_interest(&mut self) {
+        let watches: BTreeSet<WatchKey> = self.plan.watches.keys().cloned().collect();
+        if self.offered.values().last() == Some(&watches) {
+            return;
+        }
+        let interests = watches
+            .iter()
+            .map(|key| Interest {
+                group: key.served.group.clone(),
+                resource: key.served.resource.clone(),
+                namespace: key.namespace.clone().unwrap_or_default(),
+            })
+            .collect();
+        let generation = self.offered.keys().last().copied().unwrap_or(0) + 1;
+        self.offered.insert(generation, watches);
+        self.edges.interest.send_replace(Arc::new(InterestSet {
+            generation,
+            interests,
+        }));
+    }
+
+    fn interest_acknowledged(&mut self) {
+        let generation = *self.edges.acknowledged.borrow_and_update();
+        // Zero: no sidecar, so nobody observes anything.
+        let watches = self.offered.get(&generation).cloned().unwrap_or_default();
+        if generation > 0 {
+            self.offered.retain(|offered, _| *offered >= generation);
+        }
+        self.board.observed(watches);
+    }
+
+    /// Once every list of a destination is complete and all its rules are resolved, what no rule
+    /// selects may go.
+    fn sweep_unselected(&mut self) {
+        for destination in self.plan.destinations.values() {
+            let mine = |(_, subscriptions): &(&WatchKey, &Vec<Subscription>)| {
+                subscriptions
+                    .iter()
+                    .any(|s| s.destination.key == destination.key)
+            };
+            let listed = self
+                .plan
+                .watches
+                .iter()
+                .filter(mine)
+                .all(|(key, _)| self.synced.contains(key));
+            if !listed || destination.selections.is_empty() || self.swept.contains(&destination.key)
+            {
+                continue;
+            }
+            let Some(queue) = self.workers.queue(&destination.branch) else {
+                continue;
+            };
+            if destination.resolved {
+                let sweep = Sweep {
+                    destination: destination.clone(),
+                    unit: Unit::Unselected,
+                    cause: Cause::Resync,
+                };
+                queue.push(Item::Sweep(sweep));
+            }
+            queue.push(Item::Listed(destination.clone()));
+            queue.flush();
+            self.swept.insert(destination.key.clone());
+        }
+    }
+}
+
+/// Which objects there are and which generation of each: what a plan depends on.
+fn fingerprint(configuration: &Configuration) -> Vec<String> {
+    let of = |object: &kube::api::DynamicObject| {
+        format!(
+            "{}@{}",
+            object.uid().unwrap_or_default(),
+            object.metadata.generation.unwrap_or_default()
+        )
+    };
+    let repos = configuration.repos.values().map(|o| of(&o.object));
+    let destinations = configuration.destinations.values().map(|o| of(&o.object));
+    let rules = configuration.rules.values().map(|o| of(&o.object));
+    let cluster_rules = configuration.cluster_rules.values().map(|o| of(&o.object));
+    repos
+        .chain(destinations)
+        .chain(rules)
+        .chain(cluster_rules)
+        .collect()
+}

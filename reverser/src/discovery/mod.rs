@@ -1,0 +1,7 @@
+//! Which types the cluster serves, kept up to date.
+
+mod catalog;
+mod refresh;
+
+pub use catalog::{Catalog, ServedType};
+pub use refresh::Refresher;

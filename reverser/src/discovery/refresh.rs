@@ -1,0 +1,119 @@
+//! Discovers again at an interval, and at once when a CRD or an APIService changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::core::PartialObjectMeta;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use super::Catalog;
+
+/// A CRD is served a moment after it changes: the apiserver rebuilds its handlers and the
+/// aggregated document afterwards. Discovering after each of these delays finds it without waiting
+/// for the interval.
+const SETTLE: [Duration; 3] = [
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// Keeps a [`Catalog`] up to date.
+pub struct Refresher {
+    client: Client,
+    interval: Duration,
+    catalog: watch::Sender<Arc<Catalog>>,
+}
+
+impl Refresher {
+    /// `catalog` gets every new snapshot; `interval` is `--discovery-refresh`.
+    #[must_use]
+    pub fn new(client: Client, interval: Duration, catalog: watch::Sender<Arc<Catalog>>) -> Self {
+        Self {
+            client,
+            interval,
+            catalog,
+        }
+    }
+
+    /// Runs until dropped. `poke` is both ends of a channel of one place: a change that finds it
+    /// full is already going to be looked at.
+    pub async fn run(self, poke: (mpsc::Sender<()>, mpsc::Receiver<()>)) {
+        let (poked, mut pokes) = poke;
+        let crds = watch_changes(
+            Api::<PartialObjectMeta<CustomResourceDefinition>>::all(self.client.clone()),
+            poked.clone(),
+        );
+        let services = watch_changes(
+            Api::<PartialObjectMeta<APIService>>::all(self.client.clone()),
+            poked,
+        );
+        tokio::select! {
+            () = crds => {}
+            () = services => {}
+            () = async {
+                loop {
+                    self.refresh().await;
+                    tokio::select! {
+                        () = tokio::time::sleep(self.interval) => {}
+                        _ = pokes.recv() => {
+                            for delay in SETTLE {
+                                tokio::time::sleep(delay).await;
+                                self.refresh().await;
+                            }
+                        }
+                    }
+                }
+            } => {}
+        }
+    }
+
+    async fn refresh(&self) {
+        let (core, groups) = tokio::join!(
+            self.client.list_core_api_versions_aggregated(),
+            self.client.list_api_groups_aggregated()
+        );
+        match (core, groups) {
+            (Ok(core), Ok(groups)) => {
+                let found = Catalog::new(&core, &groups);
+                self.catalog.send_if_modified(|known| {
+                    if **known == found {
+                        return false;
+                    }
+                    info!(
+                        types = found.types().count(),
+                        "discovered the types that the cluster serves"
+                    );
+                    *known = Arc::new(found);
+                    true
+                });
+            }
+            // What was known stays known: an apiserver that is away serves no fewer types.
+            (Err(error), _) | (_, Err(error)) => warn!(%error, "discovery failed"),
+        }
+    }
+}
+
+/// Pokes whenever an object of this type changes; never ends.
+async fn watch_changes<K>(api: Api<K>, poked: mpsc::Sender<()>)
+where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + serde::de::DeserializeOwned
+        + 'static,
+{
+    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(_) => drop(poked.try_send(())),
+            Err(error) => debug!(%error, "the watch for discovery was interrupted"),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Metrics, health and logs.
+
+mod http;
+mod logging;
+mod metrics;
+
+pub use http::{Health, serve_health, serve_metrics};
+pub use logging::{LogFormat, init_logging};
+pub use metrics::Metrics;

@@ -1,0 +1,14 @@
+//! From custom resources to a plan: what to watch, where to write it, and what is wrong with the rest.
+
+mod compile;
+mod configuration;
+mod operations;
+mod plan;
+mod preset;
+mod resolve;
+
+pub use compile::{CompileOptions, compile};
+pub use configuration::{ConfigObject, Configuration, ConfigurationWatcher, Kind, ObjectKey};
+pub use operations::Operations;
+pub use plan::{BranchKey, DestinationPlan, Finding, Plan, Subscription, TypeSelection, WatchKey};
+pub use resolve::TypeFilter;

@@ -1,0 +1,163 @@
+//! What is to be done, free of how it was asked for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{ObjectKey, Operations};
+use crate::api::{Conditions, SecretPolicy};
+use crate::change::DestinationKey;
+use crate::commit::CommitOptions;
+use crate::discovery::ServedType;
+use crate::git::RepoUrl;
+use crate::workers::BatchLimits;
+
+/// One branch of one repository: what a Git worker is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BranchKey {
+    /// The URL, normalised, so that two spellings of one repository share a worker.
+    pub repository: String,
+    /// The branch.
+    pub branch: String,
+    /// `namespace/name` of the Secret, empty for none: nobody's changes travel under somebody
+    /// else's credentials.
+    pub secret: String,
+}
+
+impl BranchKey {
+    /// Whether both write to the same branch, whoever's credentials they use.
+    #[must_use]
+    pub fn is_same_branch(&self, other: &Self) -> bool {
+        self.repository == other.repository && self.branch == other.branch
+    }
+}
+
+impl fmt::Display for BranchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.repository, self.branch)
+    }
+}
+
+/// One destination that can be written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationPlan {
+    /// The GitDestination.
+    pub key: DestinationKey,
+    /// Its metadata.uid: a destination deleted and made again is another one.
+    pub uid: String,
+    /// Its worker.
+    pub branch: BranchKey,
+    /// As the GitRepoConfig spells it.
+    pub url: RepoUrl,
+    /// The GitRepoConfig, in the destination's namespace.
+    pub repo_name: String,
+    /// The Secret with the credentials, in the destination's namespace.
+    pub secret_name: Option<String>,
+    /// From the root of the repository, without a slash at either end.
+    pub base_folder: String,
+    /// What becomes of Secrets.
+    pub secret_policy: SecretPolicy,
+    /// The cluster that the folder may be taken over from.
+    pub take_over: Option<String>,
+    /// When a batch closes.
+    pub limits: BatchLimits,
+    /// Names in commits.
+    pub commit: CommitOptions,
+    /// What the rules select, by group and resource.
+    pub selections: BTreeMap<(String, String), Arc<TypeSelection>>,
+    /// Every rule that names this destination is resolved, so that what nothing selects may go.
+    pub resolved: bool,
+}
+
+/// One type as a destination wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeSelection {
+    /// The type, at the version that is watched.
+    pub served: Arc<ServedType>,
+    /// What may happen to objects anywhere (or cluster-scoped ones); `None` where only namespaces are selected.
+    pub everywhere: Option<Operations>,
+    /// What may happen to objects of these namespaces.
+    pub namespaces: BTreeMap<String, Operations>,
+    /// The rules that select it, for people.
+    pub rules: Vec<String>,
+}
+
+impl TypeSelection {
+    /// What may happen to an object of this namespace; `None` where it is not selected.
+    #[must_use]
+    pub fn operations(&self, namespace: &str) -> Option<Operations> {
+        match (self.everywhere, self.namespaces.get(namespace)) {
+            (Some(a), Some(b)) => Some(a.union(*b)),
+            (a, b) => a.or(b.copied()),
+        }
+    }
+}
+
+/// One list and watch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchKey {
+    /// The type and version.
+    pub served: Arc<ServedType>,
+    /// `None` for the whole cluster.
+    pub namespace: Option<String>,
+}
+
+impl fmt::Display for WatchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} in {namespace}", self.served),
+            None => write!(f, "{}", self.served),
+        }
+    }
+}
+
+/// A destination that a watch serves.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Where to.
+    pub destination: Arc<DestinationPlan>,
+    /// What of it.
+    pub selection: Arc<TypeSelection>,
+}
+
+impl Subscription {
+    /// Whether what is in Git must be compared afresh after `before` became this.
+    #[must_use]
+    pub fn needs_list(&self, before: &Self) -> bool {
+        let (new, old) = (&self.destination, &before.destination);
+        new.uid != old.uid
+            || new.branch != old.branch
+            || new.base_folder != old.base_folder
+            || new.secret_policy != old.secret_policy
+            || new.take_over != old.take_over
+            || self.selection.everywhere != before.selection.everywhere
+            || self.selection.namespaces != before.selection.namespaces
+    }
+}
+
+/// Everything that follows from the custom resources and the catalog.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Destinations that can be written to.
+    pub destinations: BTreeMap<DestinationKey, Arc<DestinationPlan>>,
+    /// Watches, with the destinations that each serves.
+    pub watches: BTreeMap<WatchKey, Vec<Subscription>>,
+    /// What is to be said of each custom resource before anything was tried; Ready means that
+    /// nothing is wrong with its words.
+    pub findings: BTreeMap<ObjectKey, Finding>,
+}
+
+/// What compiling found out about one custom resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The verdict.
+    pub conditions: Conditions,
+    /// For rules: the destination, where it can be written to.
+    pub destination: Option<DestinationKey>,
+    /// For rules: group, resource and namespace scope of what is watched.
+    pub watched: Vec<WatchKey>,
+    /// For rules: how many types are selected.
+    pub types: usize,
+    /// For rules: what the cluster does not serve.
+    pub unresolved: Vec<String>,
+}

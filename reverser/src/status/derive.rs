@@ -1,0 +1,226 @@
+//! From facts to what a custom resource says of itself. Pure.
+
+use std::time::SystemTime;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::board::{DestinationReport, GitFailure, Snapshot};
+use crate::api::Conditions;
+use crate::change::DestinationKey;
+use crate::rules::{DestinationPlan, Finding, Kind, ObjectKey};
+
+/// Everything about one custom resource but the history of its conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) conditions: Conditions,
+    pub(super) counts: Counts,
+}
+
+/// The fields of a status besides conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    Repo,
+    Destination {
+        objects: i64,
+        pending: usize,
+        last_commit: Option<String>,
+        last_push: Option<String>,
+    },
+    Rule {
+        types: usize,
+        unresolved: Vec<String>,
+    },
+}
+
+/// What to say of one object; `pending` counts the changes that wait for a destination.
+pub(super) fn derive(
+    key: &ObjectKey,
+    finding: &Finding,
+    facts: &Snapshot,
+    pending: impl Fn(&DestinationKey) -> usize,
+) -> Verdict {
+    match key.kind {
+        Kind::Repo => Verdict {
+            conditions: repo(key, finding, facts),
+            counts: Counts::Repo,
+        },
+        Kind::Destination => {
+            let name = DestinationKey {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+            };
+            let report = facts.destinations.get(&name).cloned().unwrap_or_default();
+            let pending = pending(&name);
+            Verdict {
+                conditions: destination(&name, finding, facts, &report, pending),
+                counts: Counts::Destination {
+                    objects: facts.objects(&name),
+                    pending,
+                    last_commit: report.last_commit,
+                    last_push: report.last_push.map(rfc3339),
+                },
+            }
+        }
+        Kind::Rule | Kind::ClusterRule => Verdict {
+            conditions: rule(finding, facts),
+            counts: Counts::Rule {
+                types: finding.types,
+                unresolved: finding.unresolved.clone(),
+            },
+        },
+    }
+}
+
+/// Whole seconds, as metav1.Time has them.
+pub(super) fn rfc3339(time: SystemTime) -> String {
+    let seconds = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|s| Timestamp::from_second(s).ok())
+        .unwrap_or_default()
+        .to_string()
+}
+
+fn failed(failure: &GitFailure) -> Conditions {
+    let (reason, message) = (failure.reason, failure.message.clone());
+    if failure.needs_action {
+        Conditions::Stalled { reason, message }
+    } else {
+        Conditions::Reconciling { reason, message }
+    }
+}
+
+fn repo(key: &ObjectKey, finding: &Finding, facts: &Snapshot) -> Conditions {
+    if !finding.conditions.is_ready() {
+        return finding.conditions.clone();
+    }
+    match facts.repos.get(&(key.namespace.clone(), key.name.clone())) {
+        None => Conditions::Reconciling {
+            reason: "Checking",
+            message: "the repository has not been asked yet".to_owned(),
+        },
+        Some(Ok(())) => Conditions::Ready {
+            reason: "Reachable",
+            message: "the repository answers and accepts the credentials".to_owned(),
+        },
+        Some(Err(failure)) => failed(failure),
+    }
+}
+
+fn destination(
+    key: &DestinationKey,
+    finding: &Finding,
+    facts: &Snapshot,
+    report: &DestinationReport,
+    pending: usize,
+) -> Conditions {
+    if !finding.conditions.is_ready() {
+        return finding.conditions.clone();
+    }
+    let Some(plan) = facts.plan.destinations.get(key) else {
+        return Conditions::Reconciling {
+            reason: "Accepted",
+            message: "waiting for its worker".to_owned(),
+        };
+    };
+    if let Some(refusal) = &report.refusal {
+        return failed(refusal);
+    }
+    if let Some(failure) = facts
+        .branches
+        .get(&plan.branch)
+        .and_then(|b| b.failure.as_ref())
+    {
+        return failed(failure);
+    }
+    if plan.selections.is_empty() {
+        return Conditions::Ready {
+            reason: "NothingSelected",
+            message: "no working rule names this destination; the folder is left as it is"
+                .to_owned(),
+        };
+    }
+    if let Some(error) = watch_error(plan, facts) {
+        return Conditions::Reconciling {
+            reason: "ListFailed",
+            message: error,
+        };
+    }
+    if !facts.is_listed(key) || !report.settled {
+        return Conditions::Reconciling {
+            reason: "Seeding",
+            message: format!("writing what is live; {pending} changes to go"),
+        };
+    }
+    Conditions::Ready {
+        reason: "Synced",
+        message: format!("{} objects are in Git", facts.objects(key)),
+    }
+}
+
+fn watch_error(plan: &DestinationPlan, facts: &Snapshot) -> Option<String> {
+    facts.plan.watches.iter().find_map(|(key, subscriptions)| {
+        subscriptions
+            .iter()
+            .find(|s| s.destination.key == plan.key)?;
+        let error = facts.watches.get(key)?.error.as_ref()?;
+        Some(format!("{key}: {error}"))
+    })
+}
+
+fn rule(finding: &Finding, facts: &Snapshot) -> Conditions {
+    if !finding.conditions.is_ready() {
+        return finding.conditions.clone();
+    }
+    let state = |key| facts.watches.iter().find(|(open, _)| serves(open, key));
+    for key in &finding.watched {
+        match state(key) {
+            Some((open, report)) => {
+                if let Some(error) = &report.error {
+                    return Conditions::Reconciling {
+                        reason: "ListFailed",
+                        message: format!("{open}: {error}"),
+                    };
+                }
+                if !report.synced {
+                    return Conditions::Reconciling {
+                        reason: "Listing",
+                        message: format!("listing {open}"),
+                    };
+                }
+            }
+            None => {
+                return Conditions::Reconciling {
+                    reason: "Listing",
+                    message: format!("about to list {key}"),
+                };
+            }
+        }
+    }
+    if !finding
+        .watched
+        .iter()
+        .all(|key| facts.observed.iter().any(|open| serves(open, key)))
+    {
+        let message = if facts.sidecar_connected {
+            "the webhook sidecar does not observe it yet"
+        } else {
+            "the webhook sidecar is not connected: changes are written, but nobody would know who made them"
+        };
+        return Conditions::Reconciling {
+            reason: "WaitingForWebhook",
+            message: message.to_owned(),
+        };
+    }
+    Conditions::Ready {
+        reason: "Watching",
+        message: format!("{} types are watched and observed", finding.types),
+    }
+}
+
+/// Whether an open watch covers what a rule asked for.
+fn serves(open: &crate::rules::WatchKey, wanted: &crate::rules::WatchKey) -> bool {
+    open.served == wanted.served && (open.namespace.is_none() || open.namespace == wanted.namespace)
+}

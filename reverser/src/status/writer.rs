@@ -1,0 +1,234 @@
+//! Writes statuses and Events, when they changed and not too often.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Resource};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::board::StatusBoard;
+use super::derive::{Counts, Verdict, derive, rfc3339};
+use crate::api::Condition;
+use crate::rules::{Configuration, ObjectKey};
+use crate::workers::Workers;
+
+/// At most one write to an object in this time; counts change all the time.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How soon a first change is written.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// The field manager of status writes, and the reporter of Events.
+const NAME: &str = "gitops-reverser";
+
+/// Keeps the statuses of all custom resources up to date.
+pub struct StatusWriter {
+    client: Client,
+    board: Arc<StatusBoard>,
+    workers: Arc<Workers>,
+    configuration: watch::Receiver<Option<Arc<Configuration>>>,
+}
+
+/// What was last written to an object.
+#[derive(Debug)]
+struct Written {
+    uid: Option<String>,
+    generation: Option<i64>,
+    verdict: Verdict,
+    at: tokio::time::Instant,
+}
+
+impl StatusWriter {
+    /// Reads the board and what the apiserver holds.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        board: Arc<StatusBoard>,
+        workers: Arc<Workers>,
+        configuration: watch::Receiver<Option<Arc<Configuration>>>,
+    ) -> Self {
+        Self {
+            client,
+            board,
+            workers,
+            configuration,
+        }
+    }
+
+    /// Runs until dropped.
+    pub async fn run(mut self) {
+        let reporter = Reporter {
+            controller: NAME.to_owned(),
+            instance: None,
+        };
+        let recorder = Recorder::new(self.client.clone(), reporter);
+        let mut written: HashMap<ObjectKey, Written> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = self.board.changed() => {}
+                changed = self.configuration.changed() => if changed.is_err() { return },
+                // Pending counts live in the queues, which don't tell the board.
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            tokio::time::sleep(SETTLE).await;
+            let Some(configuration) = self.configuration.borrow_and_update().clone() else {
+                continue;
+            };
+            self.write_all(&configuration, &recorder, &mut written)
+                .await;
+        }
+    }
+
+    async fn write_all(
+        &self,
+        configuration: &Configuration,
+        recorder: &Recorder,
+        written: &mut HashMap<ObjectKey, Written>,
+    ) {
+        let facts = self.board.snapshot();
+        written.retain(|key, _| facts.plan.findings.contains_key(key));
+        for (key, finding) in &facts.plan.findings {
+            let Some(object) = configuration.object(key) else {
+                continue;
+            };
+            let verdict = derive(key, finding, &facts, |name| self.workers.pending(name));
+            let (uid, generation) = (object.metadata.uid.clone(), object.metadata.generation);
+            if let Some(last) = written.get(key) {
+                let same_object = last.uid == uid && last.generation == generation;
+                let told = same_object && last.verdict == verdict;
+                // A new verdict is told at once; counts alone wait for their turn.
+                let only_counts =
+                    same_object && last.verdict.conditions.reason() == verdict.conditions.reason();
+                if told || (only_counts && last.at.elapsed() < INTERVAL) {
+                    continue;
+                }
+            }
+            match self.write(key, object, &verdict, recorder).await {
+                Ok(()) => {
+                    let at = tokio::time::Instant::now();
+                    written.insert(
+                        key.clone(),
+                        Written {
+                            uid,
+                            generation,
+                            verdict,
+                            at,
+                        },
+                    );
+                }
+                // Deleted in the meantime, or a conflict: the next round sees what is there then.
+                Err(error) => debug!(%key, %error, "a status was not written"),
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        key: &ObjectKey,
+        object: &DynamicObject,
+        verdict: &Verdict,
+        recorder: &Recorder,
+    ) -> kube::Result<()> {
+        let before: Vec<Condition> =
+            serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
+        let status = status(object, verdict, &before);
+        if object.data["status"] == status {
+            return Ok(());
+        }
+        let resource = key.kind.api_resource();
+        let api: Api<DynamicObject> = if key.namespace.is_empty() {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), &key.namespace, &resource)
+        };
+        let patch = json!({"metadata": {"uid": object.metadata.uid}, "status": status});
+        api.patch_status(
+            &key.name,
+            &PatchParams {
+                field_manager: Some(NAME.to_owned()),
+                ..PatchParams::default()
+            },
+            &Patch::Merge(patch),
+        )
+        .await?;
+        let reference = object.object_ref(&resource);
+        publish(recorder, &reference, verdict, &before).await;
+        Ok(())
+    }
+}
+
+/// One Event for each change of the verdict, none for counts.
+async fn publish(
+    recorder: &Recorder,
+    object: &ObjectReference,
+    verdict: &Verdict,
+    before: &[Condition],
+) {
+    let conditions = &verdict.conditions;
+    if before
+        .iter()
+        .any(|c| c.type_ == crate::api::READY && c.reason == conditions.reason())
+    {
+        return;
+    }
+    let stalled = matches!(conditions, crate::api::Conditions::Stalled { .. });
+    let event = Event {
+        type_: if stalled {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: conditions.reason().to_owned(),
+        note: Some(conditions.message().chars().take(1000).collect())
+            .filter(|note: &String| !note.is_empty()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = recorder.publish(&event, object).await {
+        warn!(%error, "an Event was not written");
+    }
+}
+
+fn status(object: &DynamicObject, verdict: &Verdict, before: &[Condition]) -> Value {
+    let generation = object.metadata.generation;
+    let now = rfc3339(SystemTime::now());
+    let mut status = json!({
+        "conditions": verdict.conditions.to_list(generation, before, &now),
+        "observedGeneration": generation,
+    });
+    match &verdict.counts {
+        Counts::Repo => {}
+        Counts::Destination {
+            objects,
+            pending,
+            last_commit,
+            last_push,
+        } => {
+            status["objects"] = json!(objects);
+            status["pendingChanges"] = json!(pending);
+            // A process that has not pushed yet leaves what the one before it said.
+            let keep = |field: &str, new: &Option<String>| match new {
+                Some(new) => Value::from(new.as_str()),
+                None => object.data["status"][field].clone(),
+            };
+            for (field, new) in [("lastCommit", last_commit), ("lastPushTime", last_push)] {
+                let value = keep(field, new);
+                if !value.is_null() {
+                    status[field] = value;
+                }
+            }
+        }
+        Counts::Rule { types, unresolved } => {
+            status["watchedTypes"] = json!(types);
+            // A merge patch keeps what it does not name.
+            status["unresolved"] = json!(unresolved);
+        }
+    }
+    status
+}

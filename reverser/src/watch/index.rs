@@ -1,0 +1,59 @@
+//! What is known of every watched object: enough to say what an event changed, and no bodies.
+
+use std::collections::HashMap;
+
+use manifest::SpecHash;
+
+/// Namespace (empty for cluster-scoped) and name.
+pub(super) type ObjectName = (Box<str>, Box<str>);
+
+/// One live object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) uid: Box<str>,
+    /// The last one seen; every event moves it, a status write too.
+    pub(super) resource_version: Box<str>,
+    pub(super) spec_hash: SpecHash,
+    /// Without `spec.replicas`, for types that have it.
+    pub(super) unscaled_hash: Option<SpecHash>,
+    /// A deletionTimestamp was seen, and the file went.
+    pub(super) terminating: bool,
+    /// Left out by the rules for what a cluster makes for itself.
+    pub(super) left_out: bool,
+}
+
+/// All objects of one watch.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    entries: HashMap<ObjectName, Entry>,
+}
+
+impl Index {
+    pub(super) fn get(&self, name: &ObjectName) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(super) fn insert(&mut self, name: ObjectName, entry: Entry) {
+        self.entries.insert(name, entry);
+    }
+
+    pub(super) fn remove(&mut self, name: &ObjectName) -> Option<Entry> {
+        self.entries.remove(name)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Objects that a complete list did not hold: gone during a gap.
+    pub(super) fn names_not_in(
+        &self,
+        listed: &std::collections::HashSet<ObjectName>,
+    ) -> Vec<ObjectName> {
+        self.entries
+            .keys()
+            .filter(|name| !listed.contains(*name))
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,138 @@
+//! From what waited in the queue to what really changes Git.
+
+use std::collections::HashMap;
+
+use git2::{ObjectType, Oid};
+use manifest::SpecHash;
+
+use super::queue::{Item, Sweep, Write};
+use super::sweep;
+use crate::attribution::Store;
+use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
+use crate::git::{Engine, EngineError};
+
+/// The branch as it will be once the changes found so far are committed.
+struct Overlay<'a> {
+    engine: &'a mut Engine,
+    changed: HashMap<String, Option<Oid>>,
+}
+
+impl Overlay<'_> {
+    fn blob(&mut self, path: &str) -> Option<Oid> {
+        match self.changed.get(path) {
+            Some(known) => *known,
+            None => self.engine.blob_id(path),
+        }
+    }
+}
+
+/// The changes of a batch that have an effect on a file and are allowed to, in order.
+///
+/// `items` keep what was found out about authors, so that a batch that fails and is worked out
+/// again asks nobody twice.
+pub(super) fn changes(
+    engine: &mut Engine,
+    items: &mut [Item],
+    store: &Store,
+) -> Result<Vec<Change>, EngineError> {
+    let mut overlay = Overlay {
+        engine,
+        changed: HashMap::new(),
+    };
+    let mut changes = Vec::new();
+    for item in items {
+        match item {
+            Item::Write(write) => changes.extend(effective(&mut overlay, write, store)?),
+            Item::Sweep(sweep) => changes.extend(swept(&mut overlay, sweep, store)?),
+            Item::Listed(_) => {}
+        }
+    }
+    Ok(changes)
+}
+
+fn effective(
+    overlay: &mut Overlay<'_>,
+    write: &mut Write,
+    store: &Store,
+) -> Result<Option<Change>, EngineError> {
+    let change = &mut write.change;
+    let new = change
+        .content
+        .as_ref()
+        .map(|text| Oid::hash_object(ObjectType::Blob, text))
+        .transpose();
+    let hashing = |error: git2::Error| EngineError::Invalid {
+        what: "cannot hash a manifest",
+        message: error.message().to_owned(),
+    };
+    let new = new.map_err(hashing)?;
+    let current = overlay.blob(&change.path);
+    let effect = match (current, new) {
+        (None, None) => return Ok(None),
+        (Some(current), Some(new)) if current == new => return Ok(None),
+        (None, Some(_)) => Operation::Create,
+        (Some(_), Some(_)) => Operation::Update,
+        (Some(_), None) => Operation::Delete,
+    };
+    if !write.allowed.allows(effect) {
+        return Ok(None);
+    }
+    overlay.changed.insert(change.path.clone(), new);
+    if change.cause != Cause::Live {
+        // What a list found, only Git can tell apart from what was there before.
+        change.operation = effect;
+    }
+    if let Some(mut sighting) = write.unclaimed.take() {
+        sighting.operation = change.operation;
+        let found = store.rejoin(&sighting);
+        if change.cause == Cause::Live || !matches!(found, Attribution::None(_)) {
+            change.attribution = found;
+        }
+    }
+    Ok(Some(change.clone()))
+}
+
+/// Deletes of files whose objects are not live. Whoever deleted them while nobody watched may
+/// still be known, by the content that the file holds.
+fn swept(
+    overlay: &mut Overlay<'_>,
+    sweep: &Sweep,
+    store: &Store,
+) -> Result<Vec<Change>, EngineError> {
+    let mut changes = Vec::new();
+    for orphan in sweep::orphans(overlay.engine, sweep)? {
+        if overlay.blob(&orphan.path).is_none() {
+            continue;
+        }
+        let Some(text) = overlay.engine.read(&orphan.path)? else {
+            continue;
+        };
+        let Some(identity) = orphan.identity(&text) else {
+            continue;
+        };
+        let sighting = Sighting {
+            identity: identity.clone(),
+            uid: String::new(),
+            operation: Operation::Delete,
+            base: None,
+            spec_hash: SpecHash::of(&text),
+            managed_fields_hash: None,
+            scaled_to: None,
+        };
+        let attribution = match store.rejoin(&sighting) {
+            Attribution::None(_) => Attribution::None(Miss::Reconciled),
+            found => found,
+        };
+        overlay.changed.insert(orphan.path.clone(), None);
+        changes.push(Change {
+            destination: sweep.destination.key.clone(),
+            identity,
+            path: orphan.path,
+            content: None,
+            operation: Operation::Delete,
+            attribution,
+            cause: sweep.cause,
+        });
+    }
+    Ok(changes)
+}

@@ -1,0 +1,193 @@
+//! The marker in a destination's folder: which cluster and which destination it belongs to.
+
+use bytes::Bytes;
+
+use crate::change::DestinationKey;
+use crate::commit::{CommitPlan, PathChange, Signature};
+use crate::rules::DestinationPlan;
+use crate::status::GitFailure;
+
+/// Its file name; not of our path grammar, so that no sweep takes it.
+const MARKER: &str = ".gitops-reverser";
+
+/// Where the marker of a folder stands.
+pub(super) fn marker_path(base_folder: &str) -> String {
+    if base_folder.is_empty() {
+        MARKER.to_owned()
+    } else {
+        format!("{base_folder}/{MARKER}")
+    }
+}
+
+/// What a look at the marker came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The folder is ours.
+    Held,
+    /// Nobody's, or given to us: the marker is to be written.
+    Free,
+    /// Another cluster's.
+    Foreign {
+        /// The cluster that the marker names; empty when the marker can't be read.
+        cluster: String,
+    },
+}
+
+/// Judges the marker that was found.
+pub(super) fn judge(marker: Option<&[u8]>, cluster: &str, destination: &DestinationPlan) -> Claim {
+    let Some(marker) = marker else {
+        return Claim::Free;
+    };
+    let found = manifest::parse(marker).ok();
+    let field = |name: &str| {
+        found
+            .as_ref()
+            .and_then(|m| m[name].as_str())
+            .unwrap_or_default()
+    };
+    let owner = field("cluster");
+    if owner == cluster {
+        // Another destination of this cluster had the folder before: overlapping ones are refused,
+        // so it is gone or writes elsewhere now.
+        return if field("destination") == destination.key.to_string() {
+            Claim::Held
+        } else {
+            Claim::Free
+        };
+    }
+    if !owner.is_empty() && destination.take_over.as_deref() == Some(owner) {
+        return Claim::Free;
+    }
+    Claim::Foreign {
+        cluster: owner.to_owned(),
+    }
+}
+
+/// What a condition says of a foreign folder.
+pub(super) fn refusal(destination: &DestinationPlan, cluster: &str) -> GitFailure {
+    let folder = &destination.base_folder;
+    let message = if cluster.is_empty() {
+        format!(
+            "{} can't be read, so nobody knows whose folder '{folder}' is; mend or delete the file",
+            marker_path(folder)
+        )
+    } else {
+        format!(
+            "folder '{folder}' belongs to cluster {cluster}; choose another folder, or set spec.takeOver to {cluster} \
+             if that cluster no longer writes to it"
+        )
+    };
+    GitFailure {
+        reason: "ForeignFolder",
+        message,
+        needs_action: true,
+    }
+}
+
+/// The commit that writes the marker.
+pub(super) fn plan(cluster: &str, destination: &DestinationPlan, bot: &Signature) -> CommitPlan {
+    let DestinationKey { namespace, name } = &destination.key;
+    let folder = &destination.base_folder;
+    let text = format!(
+        "# The cluster and the GitDestination whose live objects this folder holds.\n\
+         # Edits in this folder are undone; another cluster must not write here.\n\
+         cluster: {cluster}\ndestination: {namespace}/{name}\n"
+    );
+    CommitPlan {
+        author: bot.clone(),
+        message: format!(
+            "Claim {folder} for {namespace}/{name}\n\nDestination: {namespace}/{name}\nReason: claim\n"
+        ),
+        changes: vec![PathChange {
+            path: marker_path(folder),
+            content: Some(Bytes::from(text)),
+        }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::api::SecretPolicy;
+    use crate::commit::CommitOptions;
+    use crate::git::RepoUrl;
+    use crate::rules::BranchKey;
+    use crate::workers::BatchLimits;
+
+    fn destination(take_over: Option<&str>) -> DestinationPlan {
+        let url = RepoUrl::parse("https://git.example.com/a/b.git").unwrap();
+        DestinationPlan {
+            key: DestinationKey {
+                namespace: "lab".to_owned(),
+                name: "all".to_owned(),
+            },
+            uid: String::new(),
+            branch: BranchKey {
+                repository: url.normalised(),
+                branch: "main".to_owned(),
+                secret: String::new(),
+            },
+            url,
+            repo_name: "repo".to_owned(),
+            secret_name: None,
+            base_folder: "live".to_owned(),
+            secret_policy: SecretPolicy::Omit,
+            take_over: take_over.map(ToOwned::to_owned),
+            limits: BatchLimits {
+                linger: Duration::ZERO,
+                ..BatchLimits::default()
+            },
+            commit: CommitOptions {
+                bot: bot(),
+                email_domain: "example.com".to_owned(),
+            },
+            selections: BTreeMap::new(),
+            resolved: true,
+        }
+    }
+
+    fn bot() -> Signature {
+        Signature {
+            name: "bot".to_owned(),
+            email: "bot@example.com".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_we_write_is_ours() {
+        let plan = plan("c1", &destination(None), &bot());
+        let marker = plan.changes[0].content.clone().unwrap();
+        assert_eq!(judge(Some(&marker), "c1", &destination(None)), Claim::Held);
+        assert_eq!(
+            judge(Some(&marker), "c2", &destination(None)),
+            Claim::Foreign {
+                cluster: "c1".to_owned()
+            }
+        );
+        assert_eq!(
+            judge(Some(&marker), "c2", &destination(Some("c1"))),
+            Claim::Free
+        );
+        assert_eq!(
+            judge(Some(&marker), "c2", &destination(Some("c3"))),
+            Claim::Foreign {
+                cluster: "c1".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn a_marker_that_cannot_be_read_is_nobodys_to_overwrite() {
+        for marker in [&b"\xff\xfe"[..], b"", b"[]", b"cluster: 7"] {
+            assert_eq!(
+                judge(Some(marker), "c1", &destination(Some(""))),
+                Claim::Foreign {
+                    cluster: String::new()
+                }
+            );
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! One Git worker for each (repository, branch): a queue in front, batches, commits, pushes.
+
+mod batch;
+mod claim;
+mod credentials;
+mod limits;
+mod prober;
+mod queue;
+mod step;
+mod sweep;
+mod worker;
+mod workers;
+
+pub use limits::BatchLimits;
+pub use prober::Prober;
+pub use queue::{Item, Queue, Sweep, Unit, Write};
+pub use workers::{WorkerSettings, Workers};

@@ -1,0 +1,141 @@
+//! Asks each repository whether it is there and takes the credentials, so that its GitRepoConfig
+//! can say so before anything is written.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::credentials;
+use crate::git::{self, RepoUrl};
+use crate::rules::Configuration;
+use crate::status::{GitFailure, StatusBoard};
+
+/// How often a repository that answered is asked again, and one that did not.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(20));
+
+/// Repositories that are asked at once.
+const AT_ONCE: usize = 4;
+
+/// Asks, and tells the board.
+pub struct Prober {
+    client: Client,
+    board: Arc<StatusBoard>,
+    configuration: watch::Receiver<Option<Arc<Configuration>>>,
+    work_dir: PathBuf,
+}
+
+type Name = (String, String);
+
+/// When a repository was asked last, at which generation, and whether it answered.
+struct Asked {
+    generation: Option<i64>,
+    at: Instant,
+    answered: bool,
+}
+
+impl Prober {
+    /// Looks at the GitRepoConfigs in `configuration`; `work_dir` is `--work-dir`.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        board: Arc<StatusBoard>,
+        configuration: watch::Receiver<Option<Arc<Configuration>>>,
+        work_dir: PathBuf,
+    ) -> Self {
+        Self {
+            client,
+            board,
+            configuration,
+            work_dir,
+        }
+    }
+
+    /// Runs until dropped.
+    pub async fn run(mut self) {
+        let mut asked: BTreeMap<Name, Asked> = BTreeMap::new();
+        let mut asking: JoinSet<(Name, Option<i64>, Result<(), GitFailure>)> = JoinSet::new();
+        loop {
+            let configuration = self
+                .configuration
+                .borrow_and_update()
+                .clone()
+                .unwrap_or_default();
+            asked.retain(|name, _| configuration.repos.contains_key(name));
+            for (name, repo) in &configuration.repos {
+                let generation = repo.object.metadata.generation;
+                let fresh = asked.get(name).is_some_and(|last| {
+                    let again = if last.answered { AGAIN.0 } else { AGAIN.1 };
+                    last.generation == generation && last.at.elapsed() < again
+                });
+                let (Ok(spec), false, true) = (&repo.spec, fresh, asking.len() < AT_ONCE) else {
+                    continue;
+                };
+                let Ok(url) = RepoUrl::parse(&spec.repo_url) else {
+                    continue;
+                };
+                asked.insert(
+                    name.clone(),
+                    Asked {
+                        generation,
+                        at: Instant::now(),
+                        answered: true,
+                    },
+                );
+                let secret = spec.secret_ref.as_ref().map(|r| r.name.clone());
+                let scratch = self.work_dir.join("probe");
+                asking.spawn(ask(
+                    self.client.clone(),
+                    name.clone(),
+                    generation,
+                    secret,
+                    url,
+                    scratch,
+                ));
+            }
+            tokio::select! {
+                changed = self.configuration.changed() => if changed.is_err() { return },
+                Some(Ok((name, generation, outcome))) = asking.join_next() => {
+                    let answered = outcome.is_ok();
+                    if let Some(last) = asked.get_mut(&name).filter(|last| last.generation == generation) {
+                        last.answered = answered;
+                        self.board.repo(&name, outcome);
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            }
+        }
+    }
+}
+
+async fn ask(
+    client: Client,
+    name: Name,
+    generation: Option<i64>,
+    secret: Option<String>,
+    url: RepoUrl,
+    scratch: PathBuf,
+) -> (Name, Option<i64>, Result<(), GitFailure>) {
+    let outcome = match credentials::read(&client, &name.0, secret.as_deref(), &url).await {
+        Err(failure) => Err(failure),
+        Ok(credentials) => {
+            match tokio::task::spawn_blocking(move || git::probe(&scratch, &url, &credentials))
+                .await
+            {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(super::step::RoundError::from(error).failure()),
+                Err(panic) => Err(GitFailure {
+                    reason: "GitFailed",
+                    message: panic.to_string(),
+                    needs_action: false,
+                }),
+            }
+        }
+    };
+    (name, generation, outcome)
+}

@@ -1,0 +1,357 @@
+//! What waits for a Git worker. It never holds up a watch, and its memory is bounded.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use manifest::SpecHash;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::BatchLimits;
+use crate::change::{Attribution, Cause, Change, DestinationKey, Sighting};
+use crate::rules::{DestinationPlan, Operations, TypeSelection};
+
+/// Manifests that may wait before lists are held back and versions in between are dropped.
+/// 32 MiB is some 30,000 small objects: an hour of a busy cluster with its remote away.
+const SOFT_BYTES: usize = 32 << 20;
+
+/// The same for very small changes, whose bookkeeping weighs more than their bytes.
+const SOFT_ITEMS: usize = 50_000;
+
+/// One new version of one file on its way.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The change.
+    pub change: Change,
+    /// The destination at the time.
+    pub destination: Arc<DestinationPlan>,
+    /// What may happen to the file.
+    pub allowed: Operations,
+    /// For a change without an author: what to look for once more when the batch closes.
+    pub unclaimed: Option<Box<Sighting>>,
+    /// When the change was received.
+    pub seen: Instant,
+}
+
+/// The files that must go because their objects are not live.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The destination at the time.
+    pub destination: Arc<DestinationPlan>,
+    /// Where to look.
+    pub unit: Unit,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// A part of a destination's folder.
+#[derive(Clone, Debug)]
+pub enum Unit {
+    /// One type, over all versions, in one namespace or all; its list is complete.
+    Listed {
+        /// The type as it is selected.
+        selection: Arc<TypeSelection>,
+        /// `None` for a cluster-wide list.
+        namespace: Option<String>,
+        /// The hash of the path of every live object's file: 8 bytes each instead of 100.
+        live: Arc<HashSet<SpecHash>>,
+    },
+    /// Everything that no rule of the destination selects; all of them are resolved.
+    Unselected,
+}
+
+/// What a worker takes from its queue.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// Write or delete one file.
+    Write(Write),
+    /// Delete what is not live.
+    Sweep(Sweep),
+    /// Everything that was listed for this destination stands before this item.
+    Listed(Arc<DestinationPlan>),
+}
+
+impl Item {
+    /// For whom.
+    #[must_use]
+    pub fn destination(&self) -> &Arc<DestinationPlan> {
+        match self {
+            Self::Write(write) => &write.destination,
+            Self::Sweep(sweep) => &sweep.destination,
+            Self::Listed(destination) => destination,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Write(write) => write.change.content.as_ref().map_or(0, Bytes::len),
+            Self::Sweep(_) | Self::Listed(_) => 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    item: Item,
+    since: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Waiting>,
+    /// Sequence number of the front item; positions in `latest` count from the first item ever.
+    first: u64,
+    /// The newest write of each path.
+    latest: HashMap<String, u64>,
+    bytes: usize,
+    pending: HashMap<DestinationKey, usize>,
+    /// Sequence number after the last sweep. A write may not move to the other side of a sweep,
+    /// which judges by what was live when it was put in.
+    behind_sweep: u64,
+    /// A list has ended: what waits goes at once.
+    urgent: bool,
+    dropped: u64,
+}
+
+/// The queue of one worker.
+///
+/// Every version is kept while there is room. Past the bound, a newer version replaces the one
+/// that waits for the same file, whoever wrote it (counted as dropped); the newest version of a
+/// file is never lost, so memory is bounded by the bound plus one version of each live object.
+#[derive(Debug, Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    added: Notify,
+    taken: Notify,
+}
+
+/// Why a queue is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing waits.
+    Empty,
+    /// A batch is closed.
+    Now,
+    /// It closes then, or earlier if more comes.
+    At(Instant),
+}
+
+impl Queue {
+    /// Puts a live change in; never waits.
+    pub fn push(&self, item: Item) {
+        self.state.lock().push(item);
+        self.added.notify_one();
+    }
+
+    /// Puts a listed object in; waits while the queue is at its bound, so that a list is read no
+    /// faster than Git takes it.
+    pub async fn push_when_room(&self, item: Item) {
+        loop {
+            let taken = self.taken.notified();
+            if !self.state.lock().is_full() {
+                break;
+            }
+            taken.await;
+        }
+        self.push(item);
+    }
+
+    /// A list has ended: what waits need not linger.
+    pub fn flush(&self) {
+        self.state.lock().urgent = true;
+        self.added.notify_one();
+    }
+
+    /// Changes that wait, of one destination.
+    #[must_use]
+    pub fn pending(&self, destination: &DestinationKey) -> usize {
+        self.state
+            .lock()
+            .pending
+            .get(destination)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Changes that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state.lock().items.len()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Versions that made way for newer ones at the bound.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.state.lock().dropped
+    }
+
+    /// Forgets what waits for destinations that are gone.
+    pub fn retain(&self, keep: impl Fn(&DestinationPlan) -> bool) {
+        self.state.lock().retain(keep);
+        self.taken.notify_waiters();
+    }
+
+    pub(super) async fn changed(&self) {
+        self.added.notified().await;
+    }
+
+    /// When the batch at the front closes.
+    pub(super) fn due(&self, limits: &BatchLimits) -> Due {
+        let state = self.state.lock();
+        let Some(front) = state.items.front() else {
+            return Due::Empty;
+        };
+        if state.urgent || state.items.len() >= limits.max_files || state.bytes >= limits.max_bytes
+        {
+            return Due::Now;
+        }
+        Due::At(front.since + limits.linger.min(limits.max_wait))
+    }
+
+    /// The front of the queue, up to the ceilings and at least one item.
+    pub(super) fn take(&self, limits: &BatchLimits) -> Vec<Item> {
+        let batch = self.state.lock().take(limits);
+        self.taken.notify_waiters();
+        batch
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.bytes >= SOFT_BYTES || self.items.len() >= SOFT_ITEMS
+    }
+
+    /// The sequence number of the next item.
+    fn next(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
+    fn push(&mut self, item: Item) {
+        if let Item::Write(write) = &item {
+            if self.is_full() && self.replace(write) {
+                return;
+            }
+            self.latest.insert(write.change.path.clone(), self.next());
+        } else {
+            self.behind_sweep = self.next() + 1;
+        }
+        self.bytes += item.bytes();
+        *self
+            .pending
+            .entry(item.destination().key.clone())
+            .or_default() += 1;
+        self.items.push_back(Waiting {
+            item,
+            since: Instant::now(),
+        });
+    }
+
+    /// Puts a newer version of a file in the place of the one that waits.
+    fn replace(&mut self, newer: &Write) -> bool {
+        let waiting = self
+            .latest
+            .get(&newer.change.path)
+            .filter(|at| **at >= self.behind_sweep);
+        let Some(position) = waiting.and_then(|at| at.checked_sub(self.first)) else {
+            return false;
+        };
+        let Some(Waiting {
+            item: Item::Write(older),
+            ..
+        }) = usize::try_from(position)
+            .ok()
+            .and_then(|at| self.items.get_mut(at))
+        else {
+            return false;
+        };
+        if older.change.path != newer.change.path || older.destination.key != newer.destination.key
+        {
+            return false;
+        }
+        let size = |write: &Write| write.change.content.as_ref().map_or(0, Bytes::len);
+        self.bytes = self.bytes - size(older) + size(newer);
+        *older = newer.clone();
+        self.dropped += 1;
+        true
+    }
+
+    fn take(&mut self, limits: &BatchLimits) -> Vec<Item> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < limits.max_files.max(1) {
+            let Some(front) = self.items.front() else {
+                break;
+            };
+            let size = front.item.bytes();
+            if !batch.is_empty() && bytes + size > limits.max_bytes {
+                break;
+            }
+            let Some(Waiting { item, .. }) = self.items.pop_front() else {
+                break;
+            };
+            bytes += size;
+            self.forget(&item);
+            batch.push(item);
+        }
+        if self.items.is_empty() {
+            self.urgent = false;
+        }
+        batch
+    }
+
+    /// Undoes the bookkeeping of the item that was at the front.
+    fn forget(&mut self, item: &Item) {
+        self.bytes -= item.bytes();
+        if let Item::Write(write) = item
+            && self.latest.get(&write.change.path) == Some(&self.first)
+        {
+            self.latest.remove(&write.change.path);
+        }
+        self.first += 1;
+        let key = &item.destination().key;
+        if let Some(count) = self.pending.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.pending.remove(key);
+            }
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&DestinationPlan) -> bool) {
+        let items = std::mem::take(&mut self.items);
+        let urgent = self.urgent;
+        let dropped = self.dropped;
+        *self = Self {
+            urgent,
+            dropped,
+            ..Self::default()
+        };
+        for waiting in items {
+            if keep(waiting.item.destination()) {
+                let since = waiting.since;
+                self.push(waiting.item);
+                if let Some(last) = self.items.back_mut() {
+                    last.since = since;
+                }
+            }
+        }
+    }
+}
+
+impl Write {
+    /// Whether a late observation could still name an author.
+    #[must_use]
+    pub fn is_unattributed(&self) -> bool {
+        matches!(self.change.attribution, Attribution::None(_)) && self.unclaimed.is_some()
+    }
+}

@@ -1,0 +1,320 @@
+//! The blocking part of a worker's round: open, commit, push.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::queue::{Due, Item, Queue};
+use super::{BatchLimits, batch, claim};
+use crate::attribution::Store;
+use crate::change::{Change, DestinationKey};
+use crate::commit;
+use crate::git::{
+    CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushError, PushOutcome,
+};
+use crate::observe::Metrics;
+use crate::rules::{BranchKey, DestinationPlan};
+use crate::status::{CommitNote, GitFailure, StatusBoard};
+
+/// Batches that are committed before they are pushed together: a list of many objects is one push.
+/// 50 batches of the default 200 files are 10,000 files.
+const BATCHES_PER_PUSH: usize = 50;
+
+/// What a round needs from outside.
+pub(super) struct Context {
+    pub(super) key: BranchKey,
+    pub(super) cluster_id: String,
+    pub(super) queue: Arc<Queue>,
+    pub(super) store: Arc<Store>,
+    pub(super) board: Arc<StatusBoard>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What a worker keeps from round to round.
+#[derive(Default)]
+pub(super) struct Work {
+    /// The clone, once opened.
+    pub(super) engine: Option<Engine>,
+    /// A batch that was taken and is not committed yet.
+    pub(super) batch: Vec<Item>,
+    /// Committed and not pushed: what to tell once it is.
+    unpushed: Unpushed,
+    /// Folders whose marker was looked at, with the plan it was judged by.
+    claims: HashMap<DestinationKey, (Arc<DestinationPlan>, bool)>,
+}
+
+#[derive(Default)]
+struct Unpushed {
+    /// The last commit of each destination.
+    commits: BTreeMap<DestinationKey, String>,
+    notes: Vec<(DestinationKey, String, CommitNote)>,
+    /// When the changes were received.
+    seen: Vec<Instant>,
+    /// Destinations that are complete once this is pushed.
+    listed: BTreeSet<DestinationKey>,
+}
+
+/// Why a round did not get through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RoundError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Push(#[from] PushError),
+}
+
+/// What a round came to.
+pub(super) struct Round {
+    pub(super) outcome: Result<(), RoundError>,
+    /// Somebody else's commits were found under ours.
+    pub(super) replayed: bool,
+}
+
+impl Work {
+    /// Whether there is something to do without anything new from the queue.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.batch.is_empty() || self.engine.as_ref().is_some_and(Engine::has_unpushed)
+    }
+
+    /// One round: takes what is due from the queue, commits it, pushes it.
+    pub(super) fn round(
+        &mut self,
+        context: &Context,
+        options: EngineOptions,
+        limits: &BatchLimits,
+    ) -> Round {
+        let mut replayed = false;
+        let outcome = self.commit_and_push(context, options, limits, &mut replayed);
+        if outcome.as_ref().is_err_and(RoundError::is_corrupt_clone) {
+            // The clone is a cache: the next round fetches it afresh.
+            self.engine = None;
+        }
+        Round { outcome, replayed }
+    }
+
+    fn commit_and_push(
+        &mut self,
+        context: &Context,
+        options: EngineOptions,
+        limits: &BatchLimits,
+        replayed: &mut bool,
+    ) -> Result<(), RoundError> {
+        self.open(options)?;
+        for _ in 0..BATCHES_PER_PUSH {
+            if self.batch.is_empty() {
+                self.batch = context.queue.take(limits);
+            }
+            self.commit_batch(context)?;
+            if context.queue.due(limits) != Due::Now {
+                break;
+            }
+        }
+        self.push(context, replayed)
+    }
+
+    fn open(&mut self, options: EngineOptions) -> Result<(), EngineError> {
+        match &mut self.engine {
+            Some(engine) => engine.set_credentials(options.credentials),
+            None => {
+                self.engine = Some(Engine::open(options)?);
+                self.claims.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_batch(&mut self, context: &Context) -> Result<(), EngineError> {
+        self.claim_folders(context)?;
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
+        let claims = &self.claims;
+        let held = |item: &Item| {
+            claims
+                .get(&item.destination().key)
+                .is_some_and(|(_, held)| *held)
+        };
+        self.batch.retain(held);
+        let changes = batch::changes(engine, &mut self.batch, &context.store)?;
+        // Before commits, as one message may not speak for two destinations' settings.
+        let mut by_destination: BTreeMap<DestinationKey, Vec<Change>> = BTreeMap::new();
+        for change in changes {
+            by_destination
+                .entry(change.destination.clone())
+                .or_default()
+                .push(change);
+        }
+        for (key, changes) in by_destination {
+            let Some((destination, _)) = self.claims.get(&key) else {
+                continue;
+            };
+            for planned in commit::plan_batch(changes, &destination.commit) {
+                let CommitOutcome::Committed {
+                    oid,
+                    written,
+                    deleted,
+                    bytes,
+                } = engine.commit(planned.plan)?
+                else {
+                    continue;
+                };
+                let commit = oid.to_string();
+                context.metrics.commits_total.inc();
+                context.metrics.objects_written_total.inc_by(written as u64);
+                context.metrics.files_deleted_total.inc_by(deleted as u64);
+                context.metrics.commit_bytes_total.inc_by(bytes as u64);
+                info!(branch = %context.key, destination = %key, commit, written, deleted, "committed");
+                self.unpushed.commits.insert(key.clone(), commit.clone());
+                for summary in planned.changes {
+                    let note = CommitNote {
+                        commit: commit.clone(),
+                        attribution: summary.attribution,
+                    };
+                    self.unpushed.notes.push((key.clone(), summary.path, note));
+                }
+            }
+        }
+        for item in self.batch.drain(..) {
+            match item {
+                Item::Write(write) => self.unpushed.seen.push(write.seen),
+                Item::Sweep(_) => {}
+                Item::Listed(destination) => {
+                    self.unpushed.listed.insert(destination.key.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the marker of each folder that the batch writes to, and writes it where it may.
+    fn claim_folders(&mut self, context: &Context) -> Result<(), EngineError> {
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
+        let destinations: Vec<Arc<DestinationPlan>> = self
+            .batch
+            .iter()
+            .map(|item| item.destination().clone())
+            .collect();
+        for destination in destinations {
+            let key = &destination.key;
+            if self
+                .claims
+                .get(key)
+                .is_some_and(|(judged, _)| Arc::ptr_eq(judged, &destination))
+            {
+                continue;
+            }
+            let marker = engine.read(&claim::marker_path(&destination.base_folder))?;
+            let judged = claim::judge(marker.as_deref(), &context.cluster_id, &destination);
+            let refusal = match &judged {
+                claim::Claim::Foreign { cluster } => Some(claim::refusal(&destination, cluster)),
+                claim::Claim::Free => {
+                    engine.commit(claim::plan(
+                        &context.cluster_id,
+                        &destination,
+                        &destination.commit.bot,
+                    ))?;
+                    None
+                }
+                claim::Claim::Held => None,
+            };
+            if let Some(refusal) = &refusal {
+                warn!(destination = %key, "{}", refusal.message);
+            }
+            self.claims
+                .insert(key.clone(), (destination.clone(), refusal.is_none()));
+            context.board.refusal(key, refusal);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, context: &Context, replayed: &mut bool) -> Result<(), RoundError> {
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
+        if engine.has_unpushed() {
+            let timer = context.metrics.push_duration_seconds.start_timer();
+            let pushed = engine.push();
+            timer.observe_duration();
+            let (commits, replays) = match pushed? {
+                PushOutcome::Pushed { commits, replays } => (commits, replays),
+                PushOutcome::UpToDate { replays } => (0, replays),
+            };
+            context.metrics.rebase_retries_total.inc_by(replays.into());
+            *replayed = replays > 0;
+            info!(branch = %context.key, commits, replays, "pushed");
+            let tip = engine.tip().map(|tip| tip.to_string()).unwrap_or_default();
+            let commits: Vec<_> = std::mem::take(&mut self.unpushed.commits)
+                .into_iter()
+                .collect();
+            context.board.pushed(&context.key, &tip, &commits);
+        }
+        for seen in self.unpushed.seen.drain(..) {
+            context
+                .metrics
+                .change_lag_seconds
+                .observe(seen.elapsed().as_secs_f64());
+        }
+        for (destination, path, note) in self.unpushed.notes.drain(..) {
+            context.board.remember_commit(&destination, &path, note);
+        }
+        for destination in std::mem::take(&mut self.unpushed.listed) {
+            context.board.settled(&destination);
+        }
+        Ok(())
+    }
+}
+
+// === impl RoundError ===
+
+impl RoundError {
+    fn is_corrupt_clone(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_corrupt_clone(),
+            Self::Push(error) => error.is_corrupt_clone(),
+        }
+    }
+
+    pub(super) fn is_auth(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_auth(),
+            Self::Push(error) => error.is_auth(),
+        }
+    }
+
+    /// What the conditions say.
+    pub(super) fn failure(&self) -> GitFailure {
+        let (reason, needs_action) = match self {
+            Self::Engine(error) if error.is_auth() => ("AuthenticationFailed", true),
+            Self::Push(error) if error.is_auth() => ("AuthenticationFailed", true),
+            Self::Push(error) if error.is_refused() => ("PushRefused", true),
+            Self::Engine(error) if error.is_not_found() => ("RepositoryNotFound", true),
+            Self::Engine(error) if error.is_unreachable() => ("RepositoryUnreachable", false),
+            Self::Engine(_) => ("GitFailed", false),
+            Self::Push(_) => ("PushFailed", false),
+        };
+        GitFailure {
+            reason,
+            message: self.to_string(),
+            needs_action,
+        }
+    }
+}
+
+/// The options of an engine for this branch.
+pub(super) fn engine_options(
+    work_dir: std::path::PathBuf,
+    plan: &DestinationPlan,
+    credentials: Credentials,
+) -> EngineOptions {
+    EngineOptions {
+        work_dir,
+        url: plan.url.clone(),
+        branch: plan.branch.branch.clone(),
+        credentials,
+        committer: plan.commit.bot.clone(),
+    }
+}

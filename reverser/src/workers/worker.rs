@@ -1,0 +1,274 @@
+//! The async part of a worker: waits for batches, for its turn, and after errors.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use manifest::SpecHash;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::BatchLimits;
+use super::credentials::CredentialSource;
+use super::queue::{Due, Queue};
+use super::step::{Context, Round, Work, engine_options};
+use super::workers::{WorkerPlan, WorkerSettings};
+use crate::change::Cause;
+use crate::git::Credentials;
+use crate::rules::BranchKey;
+use crate::status::{GitFailure, WorkerPhase};
+
+/// First and longest wait after a failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// How long the first live commit waits for the sidecar to replay what it observed before we started.
+const REPLAY: Duration = Duration::from_secs(5);
+
+/// How long a round may take before its thread is given up. Above the engine's own deadlines for
+/// one fetch and one push, so that it ends only what they could not.
+const WATCHDOG: Duration = Duration::from_secs(30 * 60);
+
+pub(super) struct Worker {
+    key: BranchKey,
+    settings: WorkerSettings,
+    queue: Arc<Queue>,
+    plans: watch::Receiver<WorkerPlan>,
+    permits: [Arc<Semaphore>; 2],
+    credentials: CredentialSource,
+    context: Arc<Context>,
+    failures: u32,
+    /// Clones given up by the watchdog; each next one has a folder of its own.
+    given_up: u32,
+    last_round: Duration,
+}
+
+impl Worker {
+    pub(super) fn new(
+        key: BranchKey,
+        settings: WorkerSettings,
+        queue: Arc<Queue>,
+        plans: watch::Receiver<WorkerPlan>,
+        permits: [Arc<Semaphore>; 2],
+    ) -> Self {
+        let context = Context {
+            key: key.clone(),
+            cluster_id: settings.cluster_id.clone(),
+            queue: queue.clone(),
+            store: settings.store.clone(),
+            board: settings.board.clone(),
+            metrics: settings.metrics.clone(),
+        };
+        let credentials = CredentialSource::new(settings.client.clone());
+        Self {
+            key,
+            settings,
+            queue,
+            plans,
+            permits,
+            credentials,
+            context: Arc::new(context),
+            failures: 0,
+            given_up: 0,
+            last_round: Duration::ZERO,
+        }
+    }
+
+    /// Runs until aborted, or until shutdown and then once more.
+    pub(super) async fn run(mut self) {
+        let mut work = Work::default();
+        loop {
+            let last = !self.wait_for_batch(work.is_pending()).await;
+            if last && self.queue.is_empty() && !work.is_pending() {
+                return;
+            }
+            match self.round(&mut work).await {
+                Ok(()) => self.succeeded(),
+                Err(failure) if last => {
+                    warn!(branch = %self.key, "not pushed before the end: {}", failure.message);
+                    return;
+                }
+                Err(failure) => self.back_off(failure).await,
+            }
+        }
+    }
+
+    fn limits(&self) -> BatchLimits {
+        let mut limits = self
+            .plans
+            .borrow()
+            .first()
+            .map_or_else(BatchLimits::default, |d| d.limits);
+        // While a push takes long, waiting as long for the next batch halves the load at no cost in lag.
+        limits.linger = limits.linger.max(self.last_round).min(limits.max_wait);
+        limits
+    }
+
+    /// Waits until a batch closes. False once the process is to end.
+    async fn wait_for_batch(&self, pending: bool) -> bool {
+        if pending {
+            return !self.settings.shutdown.is_cancelled();
+        }
+        loop {
+            let wake = match self.queue.due(&self.limits()) {
+                Due::Now => return !self.settings.shutdown.is_cancelled(),
+                Due::At(at) if at <= Instant::now() => {
+                    return !self.settings.shutdown.is_cancelled();
+                }
+                Due::At(at) => Some(at),
+                Due::Empty => None,
+            };
+            let phase = if wake.is_some() {
+                WorkerPhase::Collecting
+            } else {
+                WorkerPhase::Idle
+            };
+            self.settings.board.worker(&self.key, phase);
+            tokio::select! {
+                () = self.settings.shutdown.cancelled() => return false,
+                () = self.queue.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    async fn round(&mut self, work: &mut Work) -> Result<(), GitFailure> {
+        self.wait_for_replay().await;
+        let Some(destination) = self.plans.borrow_and_update().first().cloned() else {
+            return Ok(());
+        };
+        let credentials = self.credentials.get(&destination).await?;
+        let _permits = self.take_turn().await;
+        self.settings.board.worker(&self.key, WorkerPhase::Working);
+        let started = Instant::now();
+        let round = self.blocking_round(work, credentials).await?;
+        self.last_round = started.elapsed();
+        if round.replayed {
+            // Somebody else wrote to the branch; if it was to our folders, the cluster wins.
+            for destination in self.plans.borrow().iter() {
+                // Full: it is going to be listed anyway.
+                let _ = self
+                    .settings
+                    .resync
+                    .try_send((destination.key.clone(), Cause::Drift));
+            }
+        }
+        round.outcome.map_err(|error| {
+            if error.is_auth() {
+                self.credentials.forget();
+            }
+            error.failure()
+        })
+    }
+
+    /// Runs a round on a thread of its own, so that a server that never answers costs this worker only.
+    async fn blocking_round(
+        &mut self,
+        work: &mut Work,
+        credentials: Credentials,
+    ) -> Result<Round, GitFailure> {
+        let mut taken = std::mem::take(work);
+        let (context, limits) = (self.context.clone(), self.limits());
+        let Some(destination) = self.plans.borrow().first().cloned() else {
+            return Err(lost("the plan has no destination for this branch any more"));
+        };
+        let options = engine_options(self.clone_dir(), &destination, credentials);
+        let thread = tokio::task::spawn_blocking(move || {
+            let round = taken.round(&context, options, &limits);
+            (taken, round)
+        });
+        match tokio::time::timeout(WATCHDOG, thread).await {
+            Ok(Ok((back, round))) => {
+                *work = back;
+                Ok(round)
+            }
+            Ok(Err(panic)) => {
+                error!(branch = %self.key, %panic, "a Git round panicked");
+                Err(self.start_over("an internal error; see the log"))
+            }
+            Err(_) => {
+                Err(self.start_over("the Git server kept a connection busy for half an hour"))
+            }
+        }
+    }
+
+    /// The batch is lost with its thread: everything is compared again.
+    fn start_over(&mut self, why: &str) -> GitFailure {
+        self.given_up += 1;
+        for destination in self.plans.borrow().iter() {
+            let _ = self
+                .settings
+                .resync
+                .try_send((destination.key.clone(), Cause::Resync));
+        }
+        lost(why)
+    }
+
+    fn clone_dir(&self) -> PathBuf {
+        let BranchKey {
+            repository,
+            branch,
+            secret,
+        } = &self.key;
+        let name = SpecHash::of(format!("{repository}\n{branch}\n{secret}").as_bytes());
+        let suffix = if self.given_up == 0 {
+            String::new()
+        } else {
+            format!("-{}", self.given_up)
+        };
+        self.settings.work_dir.join(format!("{name}{suffix}"))
+    }
+
+    async fn wait_for_replay(&self) {
+        let mut replayed = self.settings.replayed.clone();
+        // The sender outlives the workers; a sidecar that never comes holds nothing up for good.
+        let _ = tokio::time::timeout(REPLAY, replayed.wait_for(|done| *done)).await;
+    }
+
+    /// At most `--workers-max-per-repo` of a repository and `--workers-max-global` in all.
+    async fn take_turn(&self) -> Vec<OwnedSemaphorePermit> {
+        let mut permits = Vec::new();
+        for semaphore in &self.permits {
+            // Never closed.
+            permits.extend(semaphore.clone().acquire_owned().await);
+        }
+        permits
+    }
+
+    fn succeeded(&mut self) {
+        self.failures = 0;
+        self.settings.board.git_failure(&self.key, None);
+    }
+
+    async fn back_off(&mut self, failure: GitFailure) {
+        self.failures = self.failures.saturating_add(1);
+        warn!(branch = %self.key, reason = failure.reason, "{}", failure.message);
+        self.settings.metrics.push_failed(failure.reason);
+        self.settings.board.git_failure(&self.key, Some(failure));
+        self.settings.board.worker(&self.key, WorkerPhase::Waiting);
+        let doubled = BACKOFF.0.saturating_mul(1 << (self.failures - 1).min(10));
+        let wait = doubled.min(BACKOFF.1).mul_f64(rand::random_range(0.8..1.0));
+        let mut plans = self.plans.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.settings.shutdown.cancelled() => {}
+            // Another Secret or URL may be what it takes.
+            _ = plans.changed() => self.credentials.forget(),
+        }
+    }
+}
+
+fn lost(why: &str) -> GitFailure {
+    GitFailure {
+        reason: "GitFailed",
+        message: why.to_owned(),
+        needs_action: false,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,192 @@
+//! All Git workers: made when the plan names their branch, ended when it no longer does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::Client;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::Queue;
+use super::worker::Worker;
+use crate::attribution::Store;
+use crate::change::{Cause, DestinationKey};
+use crate::observe::Metrics;
+use crate::rules::{BranchKey, DestinationPlan, Plan};
+use crate::status::StatusBoard;
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct WorkerSettings {
+    /// `--work-dir`: each worker keeps its clone in a folder of its own below it.
+    pub work_dir: PathBuf,
+    /// `--workers-max-global`: workers that do Git work at once.
+    pub max_global: usize,
+    /// `--workers-max-per-repo`: the same for one repository.
+    pub max_per_repo: usize,
+    /// Uid of kube-system: what the marker in a folder names.
+    pub cluster_id: String,
+    /// For credentials.
+    pub client: Client,
+    /// For observations that come late.
+    pub store: Arc<Store>,
+    /// Where outcomes are told.
+    pub board: Arc<StatusBoard>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// True once the sidecar has replayed what it observed before we started.
+    pub replayed: watch::Receiver<bool>,
+    /// Destinations that must be given everything again, and why.
+    pub resync: mpsc::Sender<(DestinationKey, Cause)>,
+    /// Pushes what waits, once, and ends.
+    pub shutdown: CancellationToken,
+}
+
+/// The part of the plan that one worker carries out: its destinations.
+pub(super) type WorkerPlan = Vec<Arc<DestinationPlan>>;
+
+#[derive(Debug)]
+struct Handle {
+    queue: Arc<Queue>,
+    plan: watch::Sender<WorkerPlan>,
+    task: JoinHandle<()>,
+}
+
+/// The workers.
+pub struct Workers {
+    settings: WorkerSettings,
+    global: Arc<Semaphore>,
+    per_repo: Mutex<HashMap<String, Arc<Semaphore>>>,
+    handles: Mutex<BTreeMap<BranchKey, Handle>>,
+}
+
+impl Workers {
+    /// None yet.
+    #[must_use]
+    pub fn new(settings: WorkerSettings) -> Self {
+        let global = Arc::new(Semaphore::new(settings.max_global.max(1)));
+        Self {
+            settings,
+            global,
+            per_repo: Mutex::default(),
+            handles: Mutex::default(),
+        }
+    }
+
+    /// Makes and ends workers as the plan wants it.
+    pub fn apply(&self, plan: &Plan) {
+        let mut branches: BTreeMap<&BranchKey, WorkerPlan> = BTreeMap::new();
+        for destination in plan.destinations.values() {
+            branches
+                .entry(&destination.branch)
+                .or_default()
+                .push(destination.clone());
+        }
+        let mut handles = self.handles.lock();
+        handles.retain(|key, handle| {
+            let keep = branches.contains_key(key);
+            if !keep {
+                info!(branch = %key, "no destination writes to this branch any more");
+                handle.task.abort();
+            }
+            keep
+        });
+        for (key, destinations) in branches {
+            match handles.get(key) {
+                Some(handle) => {
+                    let named = |d: &DestinationPlan| {
+                        destinations
+                            .iter()
+                            .any(|n| n.key == d.key && n.uid == d.uid)
+                    };
+                    handle.queue.retain(named);
+                    handle.plan.send_if_modified(|known| {
+                        let changed = *known != destinations;
+                        *known = destinations;
+                        changed
+                    });
+                }
+                None => drop(handles.insert(key.clone(), self.start(key, destinations))),
+            }
+        }
+    }
+
+    fn start(&self, key: &BranchKey, destinations: WorkerPlan) -> Handle {
+        let queue = Arc::new(Queue::default());
+        let (plan, plans) = watch::channel(destinations);
+        let per_repo = self
+            .per_repo
+            .lock()
+            .entry(key.repository.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(self.settings.max_per_repo.max(1))))
+            .clone();
+        let permits = [self.global.clone(), per_repo];
+        let worker = Worker::new(
+            key.clone(),
+            self.settings.clone(),
+            queue.clone(),
+            plans,
+            permits,
+        );
+        Handle {
+            queue,
+            plan,
+            task: tokio::spawn(worker.run()),
+        }
+    }
+
+    /// The queue in front of a branch, while there is a worker for it.
+    #[must_use]
+    pub fn queue(&self, key: &BranchKey) -> Option<Arc<Queue>> {
+        self.handles
+            .lock()
+            .get(key)
+            .map(|handle| handle.queue.clone())
+    }
+
+    /// Changes that wait for one destination.
+    #[must_use]
+    pub fn pending(&self, destination: &DestinationKey) -> usize {
+        self.handles
+            .lock()
+            .values()
+            .map(|handle| handle.queue.pending(destination))
+            .sum()
+    }
+
+    /// Changes that wait, by branch.
+    #[must_use]
+    pub fn depths(&self) -> BTreeMap<BranchKey, usize> {
+        self.handles
+            .lock()
+            .iter()
+            .map(|(key, handle)| (key.clone(), handle.queue.len()))
+            .collect()
+    }
+
+    /// Whether a worker has ended that should not have: it panicked.
+    #[must_use]
+    pub fn crashed(&self) -> Option<BranchKey> {
+        if self.settings.shutdown.is_cancelled() {
+            return None;
+        }
+        self.handles
+            .lock()
+            .iter()
+            .find(|(_, handle)| handle.task.is_finished())
+            .map(|(key, _)| key.clone())
+    }
+
+    /// Waits until every worker has pushed what it had, after the shutdown token was cancelled.
+    pub async fn drain(&self) {
+        let handles = std::mem::take(&mut *self.handles.lock());
+        for handle in handles.into_values() {
+            // A worker that panicked has nothing left to wait for.
+            let _ = handle.task.await;
+        }
+    }
+}
