@@ -19,10 +19,10 @@ pub(crate) enum Step {
 /// What to leave out at one place of an object and below.
 #[derive(Debug)]
 pub(crate) enum Cut {
-    /// All of it, as a rule says.
+    /// All of it; what holds nothing else goes with it.
     Whole,
-    /// All of it, because nothing was left in it.
-    Emptied,
+    /// All of it; what holds it stays.
+    Silent,
     /// Parts of it.
     Within {
         keys: BTreeMap<Key, Cut>,
@@ -42,6 +42,15 @@ impl Default for Cut {
 impl Cut {
     /// Also leave out what is at the end of `path`.
     pub(crate) fn add(&mut self, path: impl IntoIterator<Item = Step>) {
+        self.put(path, Self::Whole);
+    }
+
+    /// The same, but what it was in stays even if nothing else is in there.
+    pub(crate) fn add_silently(&mut self, path: impl IntoIterator<Item = Step>) {
+        self.put(path, Self::Silent);
+    }
+
+    fn put(&mut self, path: impl IntoIterator<Item = Step>, cut: Self) {
         let mut place = self;
         for step in path {
             let Self::Within { keys, items } = place else {
@@ -52,7 +61,7 @@ impl Cut {
                 Step::Item(index) => items.entry(index).or_default(),
             };
         }
-        *place = Self::Whole;
+        *place = cut;
     }
 
     /// Leaves out each map and list below the top that a rule emptied.
@@ -71,7 +80,7 @@ impl Cut {
                     };
                     cut.drop_emptied(child);
                     if cut.empties(child) {
-                        *cut = Self::Emptied;
+                        *cut = Self::Silent;
                     }
                 }
             }
@@ -108,14 +117,14 @@ impl Cut {
 
     /// Whether nothing of this place is left.
     pub(crate) fn is_all(&self) -> bool {
-        matches!(self, Self::Whole | Self::Emptied)
+        matches!(self, Self::Whole | Self::Silent)
     }
 
     /// What to leave out below a key of this place.
     pub(crate) fn key(&self, key: &str) -> Option<&Self> {
         match self {
             Self::Within { keys, .. } => keys.get(key),
-            Self::Whole | Self::Emptied => None,
+            Self::Whole | Self::Silent => None,
         }
     }
 
@@ -123,7 +132,7 @@ impl Cut {
     pub(crate) fn item(&self, index: usize) -> Option<&Self> {
         match self {
             Self::Within { items, .. } => items.get(&index),
-            Self::Whole | Self::Emptied => None,
+            Self::Whole | Self::Silent => None,
         }
     }
 

@@ -11,6 +11,56 @@ use crate::Identity;
 use crate::cut::Cut;
 use crate::sanitize::{cut_of, only_machines};
 
+/// Accounts under which the controllers of kube-controller-manager act (`--use-service-account-credentials`):
+/// plugin/pkg/auth/authorizer/rbac/bootstrappolicy/controller_policy.go in kubernetes/kubernetes, and the
+/// two that namespace_policy.go adds.
+const CONTROLLERS: &[&str] = &[
+    "attachdetach-controller",
+    "bootstrap-signer",
+    "certificate-controller",
+    "clusterrole-aggregation-controller",
+    "cronjob-controller",
+    "daemon-set-controller",
+    "deployment-controller",
+    "device-taint-eviction-controller",
+    "disruption-controller",
+    "endpoint-controller",
+    "endpointslice-controller",
+    "endpointslicemirroring-controller",
+    "ephemeral-volume-controller",
+    "expand-controller",
+    "generic-garbage-collector",
+    "horizontal-pod-autoscaler",
+    "job-controller",
+    "kube-apiserver-serving-clustertrustbundle-publisher",
+    "legacy-service-account-token-cleaner",
+    "namespace-controller",
+    "node-controller",
+    "persistent-volume-binder",
+    "pod-garbage-collector",
+    "podcertificaterequestcleaner",
+    "pv-protection-controller",
+    "pvc-protection-controller",
+    "replicaset-controller",
+    "replication-controller",
+    "resource-claim-controller",
+    "resourcequota-controller",
+    "root-ca-cert-publisher",
+    "route-controller",
+    "selinux-warning-controller",
+    "service-account-controller",
+    "service-cidrs-controller",
+    "service-controller",
+    "statefulset-controller",
+    "storage-version-garbage-collector",
+    "storage-version-migrator-controller",
+    "token-cleaner",
+    "ttl-after-finished-controller",
+    "ttl-controller",
+    "validatingadmissionpolicy-status-controller",
+    "volumeattributesclass-protection-controller",
+];
+
 /// Why an object is not written to Git by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LeftOut {
@@ -18,6 +68,8 @@ pub enum LeftOut {
     Published,
     /// The `default` ServiceAccount of a namespace, as it was made.
     DefaultServiceAccount,
+    /// A ServiceAccount of `kube-system` that kube-controller-manager made for one of its controllers.
+    ControllerServiceAccount,
     /// A Secret of type `kubernetes.io/service-account-token`.
     ServiceAccountToken,
     /// A release's state, kept by Helm in a Secret or ConfigMap.
@@ -42,6 +94,9 @@ impl fmt::Display for LeftOut {
         f.write_str(match self {
             Self::Published => "the control plane publishes its own settings here",
             Self::DefaultServiceAccount => "each namespace gets this ServiceAccount by itself",
+            Self::ControllerServiceAccount => {
+                "kube-controller-manager makes its controllers' accounts"
+            }
             Self::ServiceAccountToken => "the control plane issues this token",
             Self::HelmRelease => "Helm keeps the state of a release here",
             Self::BootstrapRbac => "the API server restores this part of its RBAC at each start",
@@ -85,6 +140,9 @@ pub fn left_out(identity: &Identity, object: &Value) -> Option<LeftOut> {
         },
         ("", "serviceaccounts") if name == "default" => {
             is_bare(object).then_some(LeftOut::DefaultServiceAccount)
+        }
+        ("", "serviceaccounts") if namespace == "kube-system" && CONTROLLERS.contains(&&**name) => {
+            is_bare(object).then_some(LeftOut::ControllerServiceAccount)
         }
         ("", "services") if (namespace.as_str(), name.as_str()) == ("default", "kubernetes") => {
             unless_person(LeftOut::ApiServerService)

@@ -72,6 +72,21 @@ fn default_service_account_counts_once_changed() {
 }
 
 #[test]
+fn accounts_of_controllers_are_known_by_name_and_namespace() {
+    let bare = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ttl-controller", "uid": "u"}});
+    let of = |namespace, name, object| {
+        left_out(&identity("", "serviceaccounts", namespace, name), object)
+    };
+    let made = Some(LeftOut::ControllerServiceAccount);
+    assert_eq!(of("kube-system", "ttl-controller", &bare), made);
+    assert_eq!(of("lab", "ttl-controller", &bare), None);
+    assert_eq!(of("kube-system", "coredns", &bare), None);
+    let mut changed = bare.clone();
+    changed["metadata"]["labels"] = json!({"team": "a"});
+    assert_eq!(of("kube-system", "ttl-controller", &changed), None);
+}
+
+#[test]
 fn tokens_and_releases_are_known_by_their_type() {
     let id = identity("", "secrets", "lab", "x");
     let of_type = |kind: &str| left_out(&id, &json!({"type": kind}));
@@ -182,6 +197,16 @@ fn system_objects_count_once_a_person_manages_them() {
             None
         );
         assert!(!reason.to_string().is_empty());
+        let mut with_status = managed(
+            json!({"metadata": {"name": id.name}}),
+            &["kube-apiserver", "my-status-writer"],
+        );
+        with_status["metadata"]["managedFields"][1]["subresource"] = json!("status");
+        assert_eq!(
+            left_out(&id, &with_status),
+            Some(reason),
+            "status is no intent"
+        );
     }
     let own = identity("scheduling.k8s.io", "priorityclasses", "", "high");
     assert_eq!(left_out(&own, &json!({})), None);

@@ -183,7 +183,7 @@ impl<'a> Finder<'a> {
                 for (name, child) in map {
                     self.at(Place::Key(name), |this| {
                         if name == "metadata" && child.get(key).is_some_and(Value::is_null) {
-                            this.at(Place::Key(key), Finder::cut_here);
+                            this.at(Place::Key(key), Finder::cut_here_silently);
                         }
                         this.embedded(child, key);
                     });
@@ -205,10 +205,12 @@ impl<'a> Finder<'a> {
     }
 
     fn cut_here(&mut self) {
-        self.cut.add(self.place.iter().map(|step| match step {
-            Place::Key(name) => Step::Key(Cow::Owned((*name).to_owned())),
-            Place::Item(index) => Step::Item(*index),
-        }));
+        self.cut.add(steps(&self.place));
+    }
+
+    /// Newer servers write `metadata: {}` where older ones wrote a null in it: both are to be alike.
+    fn cut_here_silently(&mut self) {
+        self.cut.add_silently(steps(&self.place));
     }
 
     fn cut_in_metadata(&mut self, list: &'static str, last: Step) {
@@ -218,4 +220,11 @@ impl<'a> Finder<'a> {
             last,
         ]);
     }
+}
+
+fn steps(place: &[Place<'_>]) -> impl Iterator<Item = Step> {
+    place.iter().map(|step| match step {
+        Place::Key(name) => Step::Key(Cow::Owned((*name).to_owned())),
+        Place::Item(index) => Step::Item(*index),
+    })
 }

@@ -22,9 +22,10 @@ const MACHINES: &[&str] = &[
     "cloud-controller-manager",
     "k3s",
     "kubelite",
-    // Field managers that its controllers name in their applies.
+    // Field managers that its controllers name in their writes.
+    "api-priority-and-fairness-config-consumer-v1",
+    "api-priority-and-fairness-config-producer-v1",
     "clusterrole-aggregation-controller",
-    "service-cidr-controller-manager",
     // CSI sidecars write volumes for claims.
     "csi-attacher",
     "csi-provisioner",
@@ -184,9 +185,11 @@ fn entries(object: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
+/// Who writes status only means nothing by it, whoever that is.
 fn is_machine(entry: &Value) -> bool {
-    let manager = entry.get("manager").and_then(Value::as_str);
-    manager.is_some_and(|manager| MACHINES.contains(&manager))
+    let text = |key| entry.get(key).and_then(Value::as_str);
+    text("subresource") == Some("status")
+        || text("manager").is_some_and(|it| MACHINES.contains(&it))
 }
 
 #[cfg(test)]

@@ -107,10 +107,14 @@ fn is_word(text: &str) -> bool {
     WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Letters that no number, date or time of any parser holds. (Others do: `0x1f`, `0o7`, `0b1`, `1e3`,
+/// Characters that no number, date or time of any parser holds. (Others do: `0x1f`, `0o7`, `0b1`, `1e3`,
 /// `0x1p4`, `1t`, `2001-01-01T00:00:00Z`.)
 fn is_in_no_number(byte: u8) -> bool {
-    matches!(byte.to_ascii_lowercase(), b'g'..=b'z') && !b"opxtzOPXTZ".contains(&byte)
+    match byte.to_ascii_lowercase() {
+        b'o' | b'p' | b'x' | b't' | b'z' => false,
+        b'g'..=b'z' | b'%' | b'/' => true,
+        _ => false,
+    }
 }
 
 /// Characters that YAML forbids, folds as line breaks in one of its versions, or that make a reviewer see
