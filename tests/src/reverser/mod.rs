@@ -3,9 +3,11 @@
 mod binaries;
 mod install;
 mod metrics;
+mod processes;
+mod ready;
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use parking_lot::Mutex;
@@ -15,31 +17,13 @@ pub use binaries::Binaries;
 use install::Registration;
 pub use install::apply_crds;
 pub use metrics::Metrics;
+use processes::Addresses;
+pub use processes::Options;
 
-use crate::certs::{Authority, Identity};
+use crate::certs::Authority;
 use crate::control_plane::{Access, ControlPlane, write_private};
-use crate::net::{free_port, http_get};
-use crate::process::{Process, Signal, Spec, temp_dir};
-
-const READY_WITHIN: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
-
-/// How to start the two processes.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Further flags for the reverser, after ours.
-    pub reverser_args: Vec<String>,
-    /// Further flags for the webhook, after ours.
-    pub webhook_args: Vec<String>,
-    /// What the reverser authenticates with; the administrator's kubeconfig if absent.
-    pub kubeconfig: Option<PathBuf>,
-    /// The last segment of the webhook's path, if there is to be one.
-    pub path_token: Option<String>,
-    /// Whether the apiserver is told of the webhook. Without, no write is attributed.
-    pub register_webhook: bool,
-    /// `--log-level` of both.
-    pub log_level: String,
-}
+use crate::net::free_port;
+use crate::process::{Process, Signal, temp_dir};
 
 /// A running reverser and its webhook. Ended when dropped, and with the process at the latest.
 ///
@@ -55,47 +39,6 @@ pub struct Reverser {
     access: Access,
     kubeconfig: PathBuf,
     directory: tempfile::TempDir,
-}
-
-/// Loopback ports, each `127.0.0.1:{port}`.
-struct Addresses {
-    webhook: String,
-    webhook_metrics: String,
-    webhook_health: String,
-    introspection: String,
-    reverser_metrics: String,
-    reverser_health: String,
-}
-
-// === impl Options ===
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            reverser_args: Vec::new(),
-            webhook_args: Vec::new(),
-            kubeconfig: None,
-            path_token: None,
-            register_webhook: true,
-            log_level: "info".to_owned(),
-        }
-    }
-}
-
-// === impl Addresses ===
-
-impl Addresses {
-    fn choose() -> Self {
-        let address = || format!("127.0.0.1:{}", free_port());
-        Self {
-            webhook: address(),
-            webhook_metrics: address(),
-            webhook_health: address(),
-            introspection: address(),
-            reverser_metrics: address(),
-            reverser_health: address(),
-        }
-    }
 }
 
 // === impl Reverser ===
@@ -130,7 +73,7 @@ impl Reverser {
         let addresses = Addresses::choose();
         let authority = Authority::new("gitops-reverser-test-webhook")?;
         let serving = authority.server("gitops-reverser-webhook", &["127.0.0.1", "localhost"])?;
-        write_certificate(directory.path(), &serving)?;
+        processes::write_certificate(directory.path(), &serving)?;
         let token = options
             .path_token
             .as_ref()
@@ -272,55 +215,6 @@ impl Reverser {
         Ok(())
     }
 
-    /// Waits until each running process says that it is ready and, where both run, until the webhook's stream to the reverser
-    /// is open: what it sees before that is only told later.
-    ///
-    /// # Errors
-    /// If one ends, or any of it takes more than a minute.
-    pub async fn wait_ready(&self) -> Result<()> {
-        let addresses = &self.addresses;
-        self.until("the reverser is not ready", &self.reverser, || {
-            ready(&addresses.reverser_health)
-        })
-        .await?;
-        self.until("the webhook is not ready", &self.webhook, || {
-            ready(&addresses.webhook_health)
-        })
-        .await?;
-        let both = self.reverser.lock().is_some() && self.webhook.lock().is_some();
-        if both {
-            self.until("the webhook is not connected", &self.webhook, || {
-                connected(&addresses.webhook_metrics)
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    /// Tries until it is so, unless the process is not meant to run.
-    async fn until<F: Future<Output = Result<()>>>(
-        &self,
-        what: &str,
-        slot: &Mutex<Option<Process>>,
-        attempt: impl Fn() -> F,
-    ) -> Result<()> {
-        let start = Instant::now();
-        while slot.lock().is_some() {
-            self.must_run()?;
-            let Err(error) = attempt().await else { break };
-            if start.elapsed() > READY_WITHIN {
-                let log = slot
-                    .lock()
-                    .as_ref()
-                    .map(Process::log_tail)
-                    .unwrap_or_default();
-                bail!("{what} after {READY_WITHIN:?} ({error:#}); its log ends with:\n{log}");
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
-    }
-
     /// The reverser's metrics now.
     ///
     /// # Panics
@@ -404,77 +298,6 @@ impl Reverser {
     pub fn webhook_rss_kib(&self) -> Option<u64> {
         self.webhook.lock().as_mut().and_then(Process::rss_kib)
     }
-
-    fn spawn_reverser(&self) -> Result<()> {
-        let process = self
-            .spec("gitops-reverser", &self.binaries.reverser)
-            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
-            .arg(format!("--work-dir={}", self.work_dir().display()))
-            .arg(format!(
-                "--grpc-bind-address=unix:{}",
-                self.attribution_socket().display()
-            ))
-            .arg(format!(
-                "--introspection-bind-address={}",
-                self.addresses.introspection
-            ))
-            .arg(format!(
-                "--metrics-bind-address={}",
-                self.addresses.reverser_metrics
-            ))
-            .arg(format!(
-                "--health-probe-bind-address={}",
-                self.addresses.reverser_health
-            ))
-            .args(&self.options.reverser_args)
-            .spawn()?;
-        *self.reverser.lock() = Some(process);
-        Ok(())
-    }
-
-    fn spawn_webhook(&self) -> Result<()> {
-        let [certificate, key] = self.certificate_paths();
-        let mut spec = self
-            .spec("gitops-reverser-webhook", &self.binaries.webhook)
-            .arg(format!("--bind-address={}", self.addresses.webhook))
-            .arg(format!("--tls-cert-file={}", certificate.display()))
-            .arg(format!("--tls-private-key-file={}", key.display()))
-            .arg(format!(
-                "--reverser-endpoint=unix:{}",
-                self.attribution_socket().display()
-            ))
-            .arg(format!(
-                "--metrics-bind-address={}",
-                self.addresses.webhook_metrics
-            ))
-            .arg(format!(
-                "--health-probe-bind-address={}",
-                self.addresses.webhook_health
-            ));
-        if self.options.path_token.is_some() {
-            spec = spec.arg(format!(
-                "--path-token-file={}",
-                self.directory.path().join("path-token").display()
-            ));
-        }
-        *self.webhook.lock() = Some(spec.args(&self.options.webhook_args).spawn()?);
-        Ok(())
-    }
-
-    /// A process that gets nothing but what its flags say.
-    fn spec(&self, name: &str, program: &Path) -> Spec {
-        let mut spec = Spec::new(name, program, self.directory.path())
-            .dir(self.directory.path())
-            .env_remove("KUBECONFIG")
-            .arg("--log-format=text")
-            .arg(format!("--log-level={}", self.options.log_level));
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("GITOPS_REVERSER_") {
-                spec = spec.env_remove(variable);
-            }
-        }
-        spec
-    }
 }
 
 impl Drop for Reverser {
@@ -492,29 +315,6 @@ impl Drop for Reverser {
             }
         }
     }
-}
-
-fn write_certificate(directory: &Path, identity: &Identity) -> Result<()> {
-    write_private(&directory.join("tls.crt"), &identity.certificate)?;
-    write_private(&directory.join("tls.key"), &identity.key)
-}
-
-async fn ready(address: &str) -> Result<()> {
-    match http_get(address, "/readyz").await? {
-        (200, _) => Ok(()),
-        (status, body) => bail!("/readyz answers {status}: {body}"),
-    }
-}
-
-async fn connected(address: &str) -> Result<()> {
-    if Metrics::scrape(address)
-        .await?
-        .get("gitopsreverser_webhook_connected")
-        == Some(1.0)
-    {
-        return Ok(());
-    }
-    bail!("gitopsreverser_webhook_connected is not 1")
 }
 
 async fn scrape(address: &str) -> Metrics {

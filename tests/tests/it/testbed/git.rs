@@ -115,7 +115,7 @@ fn plain_http_takes_a_bearer_token_only() {
 }
 
 #[test]
-fn a_chunked_and_compressed_push_of_megabytes_arrives() {
+fn a_chunked_push_of_megabytes_arrives() {
     let server = GitServer::https(HttpOptions::basic("bot", "s3cret")).unwrap();
     let repo = server.create_repo("large");
     let directory = temp_dir("clone").unwrap();
@@ -147,6 +147,29 @@ fn a_chunked_and_compressed_push_of_megabytes_arrives() {
     let second = directory.path().join("second");
     repo.clone_to(&second, &client).unwrap();
     assert!(std::fs::read(second.join("noise")).unwrap() == noise);
+}
+
+#[test]
+fn a_compressed_request_is_understood() {
+    let server = GitServer::https(HttpOptions::default()).unwrap();
+    let repo = server.create_repo("branches");
+    for number in 0..40 {
+        let commit = repo.commit_as_outsider("file", number.to_string());
+        repo.git(&["branch", &format!("branch-{number}"), &commit])
+            .unwrap();
+    }
+    // To want so many commits takes more than the kilobyte above which git compresses its request.
+    let output = server
+        .git_client()
+        .git(server.directory())
+        .env("GIT_TRACE_CURL", "1")
+        .args(["clone", "--quiet", "--mirror", repo.url(), "mirror.git"])
+        .output()
+        .unwrap();
+    let trace = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{trace}");
+    assert!(trace.to_lowercase().contains("content-encoding: gzip"));
+    assert!(trace.to_lowercase().contains("git-protocol: version=2"));
 }
 
 #[test]
