@@ -3,15 +3,28 @@
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a server may take to accept a connection.
-pub const CONNECT: Duration = Duration::from_secs(10);
+/// How long servers are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For accepting a connection.
+    pub connect: Duration,
+    /// For anything at all within one read or write.
+    pub silence: Duration,
+}
 
-/// How long a server may stay silent within one read or write. Git servers send keep-alives every 5 s while they work
-/// (`uploadpack.keepAlive`, `receive.keepAlive`), so silence means trouble.
-pub const SILENCE: Duration = Duration::from_secs(30);
+impl Default for Timeouts {
+    /// 10 s and 30 s. Git servers send keep-alives every 5 s while they work (`uploadpack.keepAlive`,
+    /// `receive.keepAlive`), so silence means trouble.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+        }
+    }
+}
 
 /// How long one fetch or push may take in all. Looked at whenever data or progress arrives: a server that drips its
-/// list of references a byte at a time, each within [`SILENCE`], is not caught by it.
+/// list of references a byte at a time, each within [`Timeouts::silence`], is not caught by it.
 pub const OPERATION: Duration = Duration::from_secs(600);
 
 /// What went wrong in setting up the process.
@@ -39,12 +52,12 @@ pub enum InitError {
 ///
 /// # Errors
 /// Where `home` can't be made or libgit2 refuses.
-pub fn init_process(home: &Path) -> Result<(), InitError> {
+pub fn init_process(home: &Path, timeouts: Timeouts) -> Result<(), InitError> {
     make_private_directory(home).map_err(|source| InitError::Home {
         path: home.display().to_string(),
         source,
     })?;
-    set_options(home)?;
+    set_options(home, timeouts)?;
     super::ssh::set_hint_home(home);
     Ok(())
 }
@@ -58,7 +71,7 @@ pub(super) fn make_private_directory(path: &Path) -> std::io::Result<()> {
 }
 
 #[allow(unsafe_code)]
-fn set_options(home: &Path) -> Result<(), git2::Error> {
+fn set_options(home: &Path, timeouts: Timeouts) -> Result<(), git2::Error> {
     use git2::{ConfigLevel, opts};
     use std::os::unix::ffi::OsStrExt;
 
@@ -70,8 +83,8 @@ fn set_options(home: &Path) -> Result<(), git2::Error> {
     // The first call of git2 also initialises libgit2 and, through openssl-probe, sets SSL_CERT_FILE and SSL_CERT_DIR
     // where they are unset: another reason for being the only thread.
     unsafe {
-        opts::set_server_connect_timeout_in_milliseconds(millis(CONNECT))?;
-        opts::set_server_timeout_in_milliseconds(millis(SILENCE))?;
+        opts::set_server_connect_timeout_in_milliseconds(millis(timeouts.connect))?;
+        opts::set_server_timeout_in_milliseconds(millis(timeouts.silence))?;
         for level in [ConfigLevel::Global, ConfigLevel::XDG, ConfigLevel::System] {
             opts::set_search_path(level, &home)?;
         }
