@@ -1,0 +1,127 @@
+//! The other end of the stream: our own protocol, served for real on a unix socket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use proto::v1::attribution_server::{Attribution, AttributionServer};
+use proto::v1::report_request::Message;
+use proto::v1::report_response::Message as Answer;
+use proto::v1::{Ack, InterestSet, ReportRequest, ReportResponse};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+/// A reverser that says nothing by itself. Dropping it cuts the stream.
+pub struct Reverser {
+    received: UnboundedReceiver<Message>,
+    answers: Arc<Mutex<Option<UnboundedSender<ReportResponse>>>>,
+    server: JoinHandle<()>,
+}
+
+struct Service {
+    received: UnboundedSender<Message>,
+    answers: Arc<Mutex<Option<UnboundedSender<ReportResponse>>>>,
+}
+
+#[tonic::async_trait]
+impl Attribution for Service {
+    type ReportStream = BoxStream<'static, Result<ReportResponse, Status>>;
+
+    async fn report(
+        &self,
+        request: Request<Streaming<ReportRequest>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        let (sender, answers) = unbounded_channel();
+        *self.answers.lock() = Some(sender);
+        let received = self.received.clone();
+        let mut requests = request.into_inner();
+        // Reading is part of the response, so that it ends with it.
+        let reading = async move {
+            while let Some(Ok(request)) = requests.next().await {
+                if received.send(request.message.unwrap()).is_err() {
+                    break;
+                }
+            }
+        };
+        let answers = UnboundedReceiverStream::new(answers).map(Ok);
+        let reading = reading.into_stream().filter_map(|()| async { None });
+        Ok(Response::new(
+            futures::stream::select(answers, reading).boxed(),
+        ))
+    }
+}
+
+impl Reverser {
+    pub fn listen(socket: &Path) -> Self {
+        let _ = std::fs::remove_file(socket);
+        let incoming = UnixListenerStream::new(UnixListener::bind(socket).unwrap());
+        let (sender, received) = unbounded_channel();
+        let answers = Arc::new(Mutex::new(None));
+        let service = Service {
+            received: sender,
+            answers: Arc::clone(&answers),
+        };
+        let server = tokio::spawn(async move {
+            Server::builder()
+                .add_service(AttributionServer::new(service))
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
+        });
+        Self {
+            received,
+            answers,
+            server,
+        }
+    }
+
+    /// The next message; waits for it.
+    pub async fn next(&mut self) -> Message {
+        self.received.recv().await.unwrap()
+    }
+
+    /// The next message, which must be an observation: its sequence and name.
+    pub async fn observation(&mut self) -> (u64, String) {
+        match self.next().await {
+            Message::Observation(observation) => (observation.sequence, observation.name),
+            other => panic!("no observation: {other:?}"),
+        }
+    }
+
+    /// Hello and an empty replay; returns the session.
+    pub async fn greeted(&mut self) -> String {
+        let Message::Hello(hello) = self.next().await else {
+            panic!("a stream begins with Hello");
+        };
+        assert!(matches!(self.next().await, Message::ReplayFinished(_)));
+        hello.session
+    }
+
+    pub fn acknowledge(&self, sequence: u64) {
+        self.answer(Answer::Ack(Ack { sequence }));
+    }
+
+    pub fn interest(&self, set: InterestSet) {
+        self.answer(Answer::InterestSet(set));
+    }
+
+    fn answer(&self, message: Answer) {
+        let message = Some(message);
+        let answers = self.answers.lock();
+        let sender = answers.as_ref().expect("a stream is open");
+        sender.send(ReportResponse { message }).unwrap();
+    }
+
+    /// Ends the stream and the server.
+    pub async fn stop(self) {
+        self.server.abort();
+        let _ = self.server.await;
+        self.answers.lock().take();
+    }
+}
