@@ -14,13 +14,14 @@ chart.
 {{- end }}
 {{- end }}
 
+{{/* Lower case, because the apiserver wants each segment of a webhook's path to be an RFC 1123 subdomain. */}}
 {{- define "gitops-reverser.makePathToken" -}}
 {{- if .Values.pathToken.value }}
 {{- .Values.pathToken.value }}
 {{- else }}
 {{- $old := lookup "v1" "Secret" .Release.Namespace (include "gitops-reverser.pathTokenSecretName" .) }}
 {{- $kept := dig "data" "token" "" (default dict $old) }}
-{{- if $kept }}{{ b64dec $kept }}{{ else }}{{ randAlphaNum 40 }}{{ end }}
+{{- if $kept }}{{ b64dec $kept }}{{ else }}{{ randAlphaNum 40 | lower }}{{ end }}
 {{- end }}
 {{- end }}
 
