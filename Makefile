@@ -1,0 +1,57 @@
+# Needs Rust, Go, git and a C compiler. Everything else is built or fetched by the targets themselves.
+SHELL := /bin/bash -euo pipefail
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+CHART := charts/gitops-reverser
+# The pinned Helm, built once into the user's cache.
+HELM ?= $(CARGO) run --quiet --bin helm --
+ONESHOT ?=
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build both programs (and what tests them)
+	$(CARGO) build --workspace --bins
+
+.PHONY: test
+test: build ## Unit, property and integration tests, on a real control plane
+	$(CARGO) test --workspace
+
+.PHONY: test-e2e
+test-e2e: build ## Install the chart and run the pod's containers as it says; needs no cluster
+	$(CARGO) test --workspace --test e2e -- --ignored --nocapture
+
+.PHONY: demo
+demo: build ## The whole path at work, until Ctrl-C (ONESHOT=1: ends by itself; KUBECONFIG=…: on that cluster)
+	$(CARGO) run --quiet --bin demo -- $(if $(filter-out 0,$(ONESHOT)),--oneshot)
+
+.PHONY: bench
+bench: ## Measure seeding, lag and memory
+	$(CARGO) build --workspace --bins --release
+	$(CARGO) test --workspace --release --test bench -- --ignored --nocapture
+
+.PHONY: crds
+crds: ## Write the CRDs, which are made from the Rust types, into the chart
+	$(CARGO) run --quiet -p reverser --bin crdgen -- $(CHART)/crds
+
+.PHONY: fmt
+fmt: ## Check the formatting
+	$(CARGO) fmt --all --check
+
+.PHONY: lint
+lint: fmt ## Formatting, clippy, chart, licences and duplicate dependencies
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(HELM) lint --strict $(CHART)
+	@$(CARGO) deny --version 2>/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny check licenses bans sources
+
+.PHONY: images
+images: ## Build both images (needs a container engine)
+	docker build --file Dockerfile.reverser --tag gitops-reverser:0.1.0 .
+	docker build --file Dockerfile.webhook --tag gitops-reverser-webhook:0.1.0 .
+
+.PHONY: clean
+clean: ## Remove what was built here; built control planes stay in the user's cache
+	$(CARGO) clean
