@@ -4,7 +4,7 @@ SHELL := /bin/bash -euo pipefail
 CARGO ?= cargo
 CHART := charts/gitops-reverser
 # The pinned Helm, built once into the user's cache.
-HELM ?= $(CARGO) run --quiet --bin helm --
+HELM ?= $(CARGO) run --quiet --bin tool -- helm
 ONESHOT ?=
 
 .PHONY: help

@@ -1,1 +1,17 @@
-//! e2e
+//! The chart, installed on a real control plane, and its pod, run as local processes.
+//!
+//! | module | gives |
+//! | --- | --- |
+//! | [`cluster`] | the test bed's control plane, or the cluster that `KUBECONFIG` names |
+//! | [`chart`] | what `helm template` renders, as objects that can be looked into and applied |
+//! | [`volumes`] | a pod's volumes as directories, as the kubelet would fill them |
+//! | [`pod`] | the Deployment's two containers as processes, with its arguments, mounts and ServiceAccount |
+//! | [`install`] | all of that in one call |
+//! | [`scenario`] | what the demo's people do, and what must be in Git afterwards |
+
+pub mod chart;
+pub mod cluster;
+pub mod install;
+pub mod pod;
+pub mod scenario;
+pub mod volumes;

@@ -1,0 +1,207 @@
+//! The chart on a real control plane. `make test-e2e` runs these; they need the two programs, and Helm, which is built once.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::chart::{Release, Rendered};
+use e2e::cluster::Cluster;
+use e2e::install::{Install, Ports, programs};
+use e2e::scenario::{Repository, Scenario};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod as KubePod;
+use kube::api::{Api, PostParams};
+use serde_json::{Value, json};
+use tests::assets::Tool;
+use tests::git::{GitServer, HttpOptions};
+
+async fn render(cluster: &Cluster, namespace: &str, values: Value) -> Result<Rendered> {
+    let assets = cluster.assets().clone();
+    let helm = tokio::task::spawn_blocking(move || assets.get(Tool::Helm)).await??;
+    let release = Release {
+        name: "gitops-reverser".to_owned(),
+        namespace: namespace.to_owned(),
+        values,
+    };
+    release.render(&helm)
+}
+
+fn values_that_change_what_is_rendered() -> Vec<Value> {
+    vec![
+        json!({}),
+        json!({ "replicaCount": 3 }),
+        json!({ "reverser": { "watchAll": true, "leaderElect": true, "discoveryExclude": ["widgets.example.com"] } }),
+        json!({ "webhook": { "url": "https://127.0.0.1:9443/process-validating-webhook" } }),
+        json!({ "pathToken": { "enabled": false }, "webhook": { "excludedResources": [] } }),
+        json!({ "reverser": { "grpcBindAddress": "127.0.0.1:50052" } }),
+        json!({ "rbac": { "extraWatch": [{ "apiGroups": ["example.com"], "resources": ["widgets"] }] } }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-e2e"]
+async fn the_apiserver_accepts_what_is_rendered_under_restricted_pod_security() {
+    let cluster = Cluster::shared().await.unwrap();
+    let client = cluster.client().unwrap();
+    for (number, values) in values_that_change_what_is_rendered()
+        .into_iter()
+        .enumerate()
+    {
+        let namespace = format!("rendered-{number}");
+        let rendered = render(&cluster, &namespace, values.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        rendered
+            .apply(&client)
+            .await
+            .unwrap_or_else(|error| panic!("{values}: {error:#}"));
+
+        // The Deployment's pod, as the ReplicaSet controller would make it.
+        let restricted = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": namespace,
+                "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
+            },
+        });
+        e2e::chart::apply(&client, &serde_json::from_value(restricted).unwrap())
+            .await
+            .unwrap();
+        let template = rendered
+            .only::<Deployment>()
+            .unwrap()
+            .spec
+            .unwrap()
+            .template;
+        let pod = KubePod {
+            metadata: kube::core::ObjectMeta {
+                name: Some("of-the-deployment".to_owned()),
+                ..template.metadata.unwrap()
+            },
+            spec: template.spec,
+            status: None,
+        };
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        Api::<KubePod>::namespaced(client.clone(), &namespace)
+            .create(&dry_run, &pod)
+            .await
+            .unwrap_or_else(|error| panic!("{values}: {error:#}"));
+        rendered.delete(&client).await.unwrap();
+    }
+}
+
+#[test]
+#[ignore = "make test-e2e"]
+fn every_flag_of_both_programs_is_a_value() {
+    let values = std::fs::read(e2e::chart::directory().join("values.yaml")).unwrap();
+    let values: Value = serde_yaml::from_slice(&values).unwrap();
+    for (program, section) in [
+        ("gitops-reverser", "reverser"),
+        ("gitops-reverser-webhook", "webhook"),
+    ] {
+        let help = Command::new(programs().unwrap().join(program))
+            .arg("--help")
+            .output()
+            .unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let flags: Vec<_> = help.lines().filter_map(flag).collect();
+        assert!(flags.len() > 8, "{program} has only {flags:?}");
+        for flag in flags {
+            assert!(
+                values[section].get(camel_case(flag)).is_some(),
+                "{program} --{flag} is no value of the chart"
+            );
+        }
+    }
+}
+
+/// The long flag that a line of `--help` begins with, but for those that clap adds.
+fn flag(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = line
+        .strip_prefix("-h, ")
+        .or_else(|| line.strip_prefix("-V, "))
+        .unwrap_or(line);
+    let flag = line.strip_prefix("--")?;
+    let flag = flag
+        .split(|character: char| !character.is_ascii_alphanumeric() && character != '-')
+        .next()?;
+    (!["help", "version", ""].contains(&flag)).then_some(flag)
+}
+
+fn camel_case(flag: &str) -> String {
+    let mut words = flag.split('-');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(1);
+        name + &initial.to_uppercase() + rest
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-e2e"]
+async fn without_a_url_the_webhook_is_the_service_with_a_secret_path() {
+    let cluster = Cluster::shared().await.unwrap();
+    let rendered = render(&cluster, "anywhere", json!({})).await.unwrap();
+    let configuration: ValidatingWebhookConfiguration = rendered.only().unwrap();
+    let webhook = &configuration.webhooks.unwrap()[0];
+    let service = webhook.client_config.service.as_ref().unwrap();
+    let path = service.path.as_deref().unwrap();
+    let token = path.strip_prefix("/process-validating-webhook/").unwrap();
+    assert_eq!(token.len(), 40);
+    assert_eq!(service.namespace, "anywhere");
+    assert_eq!(webhook.failure_policy.as_deref(), Some("Ignore"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-e2e"]
+async fn the_pod_as_the_chart_says_commits_under_its_users_names() {
+    let cluster = Cluster::shared().await.unwrap();
+    let client = cluster.client().unwrap();
+    let git = GitServer::https(HttpOptions::basic("bot", "secret")).unwrap();
+    let repo = git.create_seeded_repo("cluster");
+    let repository = Repository {
+        url: repo.url().to_owned(),
+        username: "bot".to_owned(),
+        password: "secret".to_owned(),
+        ca: git.ca_pem().to_owned(),
+    };
+    let release = Release {
+        name: "gitops-reverser".to_owned(),
+        namespace: "gitops-reverser".to_owned(),
+        values: json!({}),
+    };
+    let mut install = Install::start(&cluster, release, Ports::free(), "127.0.0.1")
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    let scenario = Scenario::new("team", &repository).unwrap();
+    scenario.prepare(&client).await.unwrap();
+    let minute = Duration::from_secs(60);
+    if let Err(error) = scenario.wait_ready(&client, minute).await {
+        panic!("{error:#}\n{}", install.pod.log_tails());
+    }
+    for (number, act) in scenario.acts().iter().enumerate() {
+        act.perform(&cluster)
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        if let Err(error) = scenario.wait_committed(&repo, number + 1, minute).await {
+            panic!("{}: {error:#}\n{}", act.describe(), install.pod.log_tails());
+        }
+    }
+    scenario
+        .check(&repo)
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    install.pod.must_run().unwrap();
+    install
+        .pod
+        .stop()
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    scenario.delete(&client).await.unwrap();
+    install.rendered.delete(&client).await.unwrap();
+}
