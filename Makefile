@@ -36,14 +36,23 @@ bench: ## Measure seeding, lag and memory
 crds: ## Write the CRDs, which are made from the Rust types, into the chart
 	$(CARGO) run --quiet -p reverser --bin crdgen -- $(CHART)/crds
 
+.PHONY: lint
+lint: fmt clippy helm-lint deny ## Formatting, clippy, chart, licences and duplicate dependencies
+
 .PHONY: fmt
-fmt: ## Check the formatting
+fmt:
 	$(CARGO) fmt --all --check
 
-.PHONY: lint
-lint: fmt ## Formatting, clippy, chart, licences and duplicate dependencies
+.PHONY: clippy
+clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: helm-lint
+helm-lint:
 	$(HELM) lint --strict $(CHART)
+
+.PHONY: deny
+deny:
 	@$(CARGO) deny --version 2>/dev/null || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny check licenses bans sources
 
