@@ -6,6 +6,7 @@ CHART := charts/gitops-reverser
 # The pinned Helm, built once into the user's cache.
 HELM ?= $(CARGO) run --quiet --bin tool -- helm
 ONESHOT ?=
+TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .PHONY: help
 help: ## Show this
@@ -17,11 +18,11 @@ build: ## Build both programs (and what tests them)
 
 .PHONY: test
 test: build ## Unit, property and integration tests, on a real control plane
-	$(CARGO) test --workspace
+	GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test --workspace
 
 .PHONY: test-e2e
 test-e2e: build ## Install the chart and run the pod's containers as it says; needs no cluster
-	$(CARGO) test --workspace --test e2e -- --ignored --nocapture
+	GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test --workspace --test e2e -- --ignored --nocapture
 
 .PHONY: demo
 demo: build ## The whole path at work, until Ctrl-C (ONESHOT=1: ends by itself; KUBECONFIG=…: on that cluster)
@@ -30,7 +31,7 @@ demo: build ## The whole path at work, until Ctrl-C (ONESHOT=1: ends by itself; 
 .PHONY: bench
 bench: ## Measure seeding, lag and memory
 	$(CARGO) build --workspace --bins --release
-	$(CARGO) test --workspace --release --test bench -- --ignored --nocapture
+	GITOPS_REVERSER_BIN_DIR=$(TARGET)/release $(CARGO) test --workspace --release --test bench -- --ignored --nocapture
 
 .PHONY: crds
 crds: ## Write the CRDs, which are made from the Rust types, into the chart

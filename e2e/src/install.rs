@@ -141,12 +141,12 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// Where Cargo puts our programs: beside this one, or one up from a test. `GITOPS_REVERSER_PROGRAMS` names another place.
+/// Where Cargo puts our programs: beside this one, or one up from a test. `GITOPS_REVERSER_BIN_DIR` names another place.
 ///
 /// # Errors
 /// If they have not been built.
 pub fn programs() -> Result<PathBuf> {
-    let directory = match std::env::var_os("GITOPS_REVERSER_PROGRAMS") {
+    let directory = match std::env::var_os("GITOPS_REVERSER_BIN_DIR") {
         Some(directory) => PathBuf::from(directory),
         None => {
             let this = std::env::current_exe().context("find this program")?;
