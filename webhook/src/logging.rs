@@ -18,5 +18,14 @@ pub fn init(args: &Args) -> anyhow::Result<()> {
         LogFormat::Json => log.json().flatten_event(true).try_init(),
         LogFormat::Text => log.try_init(),
     }
-    .map_err(|error| anyhow::anyhow!("setting up the log: {error}"))
+    .map_err(|error| anyhow::anyhow!("setting up the log: {error}"))?;
+    std::panic::set_hook(Box::new(report_panic));
+    Ok(())
+}
+
+/// A panic ends one request, or a task and with it the process. Its message is left out: it may
+/// quote what was being worked on, which can be a Secret.
+fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string);
+    tracing::error!(at, "panicked");
 }

@@ -1,5 +1,7 @@
 //! Observations on the wire: acknowledged before the answer, replayed, and only what is asked for.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod common;
 
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::reverser::Reverser;
-use common::review;
+use common::{eventually, review};
 use http::Request;
 use http_body_util::Full;
 use proto::v1::report_request::Message;
@@ -70,9 +72,7 @@ impl Sidecar {
 
     /// Answers wait from here on.
     async fn connected(&self) {
-        while self.metrics.connected.get() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually(async || self.metrics.connected.get() == 1).await;
     }
 }
 
@@ -160,13 +160,9 @@ async fn what_the_reverser_missed_is_replayed_once_and_in_order() {
     assert_eq!(reverser.observation().await, (2, "b".to_owned()));
     assert!(matches!(reverser.next().await, Message::ReplayFinished(_)));
     reverser.acknowledge(1);
-    while sidecar.outbox.depth() > 1 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually(async || sidecar.outbox.depth() == 1).await;
     reverser.stop().await;
-    while sidecar.metrics.connected.get() == 1 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually(async || sidecar.metrics.connected.get() == 0).await;
     sidecar.admit("lab", "c").await.unwrap();
 
     let mut reverser = Reverser::listen(&socket);
@@ -178,9 +174,7 @@ async fn what_the_reverser_missed_is_replayed_once_and_in_order() {
     assert_eq!(reverser.observation().await, (3, "c".to_owned()));
     assert!(matches!(reverser.next().await, Message::ReplayFinished(_)));
     reverser.acknowledge(3);
-    while sidecar.outbox.depth() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually(async || sidecar.outbox.depth() == 0).await;
 
     let answer = sidecar.admit("lab", "d");
     assert_eq!(reverser.observation().await, (4, "d".to_owned()));

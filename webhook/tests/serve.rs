@@ -1,5 +1,7 @@
 //! The process as a whole, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod common;
 
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use common::client::{Authority, Identity, connect, get, post};
 use common::reverser::Reverser;
-use common::review;
+use common::{eventually, review};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -142,9 +144,7 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_bad_one_is_not() {
 
     let second = bed.authority.issue();
     second.write(bed.path());
-    while served().await != second.certificate {
-        tokio::time::sleep(OFTEN).await;
-    }
+    eventually(async || served().await == second.certificate).await;
     let (status, _) = post(open, PATH, review("lab", "a")).await.unwrap();
     assert_eq!(
         status,
@@ -154,17 +154,13 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_bad_one_is_not() {
 
     let failures = reloads("failure").await;
     std::fs::write(bed.path().join("tls.crt"), "not PEM").unwrap();
-    while reloads("failure").await == failures {
-        tokio::time::sleep(OFTEN).await;
-    }
+    eventually(async || reloads("failure").await > failures).await;
     std::fs::remove_file(bed.path().join("tls.key")).unwrap();
     assert_eq!(served().await, second.certificate);
 
     let third = bed.authority.issue();
     third.write(bed.path());
-    while served().await != third.certificate {
-        tokio::time::sleep(OFTEN).await;
-    }
+    eventually(async || served().await == third.certificate).await;
 }
 
 #[tokio::test]

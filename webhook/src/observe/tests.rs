@@ -53,7 +53,7 @@ fn scale(replicas: Option<i64>) -> Value {
 
 /// The request of an AdmissionReview, with null where Go's RawExtension is empty.
 fn request(operation: &str, object: Value, old: Value) -> Value {
-    json!({
+    let mut request = json!({
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
         "kind": {"group": "", "version": "v1", "kind": "ConfigMap"},
         "resource": {"group": "", "version": "v1", "resource": "configmaps"},
@@ -63,12 +63,13 @@ fn request(operation: &str, object: Value, old: Value) -> Value {
         "namespace": "lab",
         "operation": operation,
         "userInfo": {"username": "jane@example.com", "groups": ["system:authenticated"]},
-        "object": object,
-        "oldObject": old,
         "dryRun": false,
         "options": {"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1",
                     "fieldManager": "kubectl-edit"}
-    })
+    });
+    request["object"] = object;
+    request["oldObject"] = old;
+    request
 }
 
 fn create() -> Value {

@@ -4,7 +4,21 @@
 pub mod client;
 pub mod reverser;
 
+use std::time::Duration;
+
 use serde_json::json;
+
+/// Waits for something that nobody tells of; fails after a time that only a hang takes.
+pub async fn eventually(mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .expect("it never came true");
+}
 
 /// An AdmissionReview for the creation of a ConfigMap.
 pub fn review(namespace: &str, name: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -17,7 +18,7 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
-/// A reverser that says nothing by itself. Dropping it cuts the stream.
+/// A reverser that says nothing by itself.
 pub struct Reverser {
     received: UnboundedReceiver<Message>,
     answers: Arc<Mutex<Option<UnboundedSender<ReportResponse>>>>,
@@ -49,11 +50,15 @@ impl Attribution for Service {
                 }
             }
         };
-        let answers = UnboundedReceiverStream::new(answers).map(Ok);
+        // The stream ends when nobody can answer any more.
+        let answers = UnboundedReceiverStream::new(answers)
+            .map(|answer| Some(Ok(answer)))
+            .chain(futures::stream::iter([None]));
         let reading = reading.into_stream().filter_map(|()| async { None });
-        Ok(Response::new(
-            futures::stream::select(answers, reading).boxed(),
-        ))
+        let responses = futures::stream::select(answers, reading)
+            .take_while(|answer| std::future::ready(answer.is_some()))
+            .filter_map(std::future::ready);
+        Ok(Response::new(responses.boxed()))
     }
 }
 
@@ -83,7 +88,10 @@ impl Reverser {
 
     /// The next message; waits for it.
     pub async fn next(&mut self) -> Message {
-        self.received.recv().await.unwrap()
+        tokio::time::timeout(Duration::from_secs(30), self.received.recv())
+            .await
+            .expect("nothing was reported")
+            .unwrap()
     }
 
     /// The next message, which must be an observation: its sequence and name.
@@ -120,6 +128,7 @@ impl Reverser {
 
     /// Ends the stream and the server.
     pub async fn stop(self) {
+        // First the door, so that the sidecar finds nobody when it comes back at once.
         self.server.abort();
         let _ = self.server.await;
         self.answers.lock().take();
