@@ -7,6 +7,7 @@ mod field_manager;
 
 use std::time::SystemTime;
 
+use prost::Message;
 use proto::v1::{Observation, Operation};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -38,9 +39,17 @@ pub enum Skip {
     Unchanged,
     /// A DELETE of what is being deleted: someone else came first.
     Terminating,
-    /// The object can't be read or has no name. The apiserver sends no such thing.
+    /// The object can't be read, has no name, or no canonical form. The apiserver sends no such
+    /// thing.
     Unreadable,
+    /// Larger than [`MAX_OBSERVATION`].
+    Oversized,
 }
+
+/// Largest observation in bytes. Only a username of absurd length (whoever may impersonate can
+/// make one up) is larger, and the reverser takes no name of more than 2 KiB; its stream would
+/// break on a message of more than 64 KiB, and break again at each replay.
+pub const MAX_OBSERVATION: usize = 16 << 10;
 
 impl Outcome {
     /// The outcome as a metric label.
@@ -55,6 +64,7 @@ impl Outcome {
             Self::Skipped(Skip::Unchanged) => "unchanged",
             Self::Skipped(Skip::Terminating) => "terminating",
             Self::Skipped(Skip::Unreadable) => "unreadable",
+            Self::Skipped(Skip::Oversized) => "oversized",
         }
     }
 }
@@ -69,6 +79,9 @@ pub fn observe(request: &Request<'_>, interest: &InterestSet, now: SystemTime) -
     match judge(request, interest) {
         Ok(mut observation) => {
             observation.time = Some(now.into());
+            if observation.encoded_len() > MAX_OBSERVATION {
+                return Outcome::Skipped(Skip::Oversized);
+            }
             Outcome::Observed(Box::new(observation))
         }
         Err(skip) => Outcome::Skipped(skip),
@@ -146,7 +159,7 @@ fn created(request: &Request<'_>) -> Result<Facts, Skip> {
     Ok(Facts {
         name: name(request, &object),
         uid: metadata(&object, "uid").to_owned(),
-        spec_hash: spec_hash(&object),
+        spec_hash: spec_hash(&object)?,
         managed_fields_hash: managed_fields_hash(&object),
         field_manager: field_manager::of(request.options, &object, None),
         ..Facts::default()
@@ -161,8 +174,8 @@ fn updated(request: &Request<'_>) -> Result<Facts, Skip> {
     }
     let object = parse(request.object)?;
     let old = parse(request.old_object)?;
-    let new_hash = spec_hash(&object);
-    if !new_hash.is_empty() && new_hash == spec_hash(&old) {
+    let new_hash = spec_hash(&object)?;
+    if new_hash == spec_hash(&old)? {
         return Err(Skip::Unchanged);
     }
     Ok(Facts {
@@ -185,7 +198,7 @@ fn deleted(request: &Request<'_>) -> Result<Facts, Skip> {
         name: name(request, &old),
         uid: metadata(&old, "uid").to_owned(),
         base_resource_version: metadata(&old, "resourceVersion").to_owned(),
-        spec_hash: spec_hash(&old),
+        spec_hash: spec_hash(&old)?,
         field_manager: field_manager::of_options(request.options),
         ..Facts::default()
     })
@@ -230,11 +243,10 @@ fn name(request: &Request<'_>, object: &Value) -> String {
     }
 }
 
-/// Empty where the object has no canonical form: it can then still be joined by its
-/// managedFields.
-fn spec_hash(object: &Value) -> String {
+fn spec_hash(object: &Value) -> Result<String, Skip> {
     manifest::canonicalize(object)
-        .map_or_else(|_| String::new(), |manifest| manifest.hash.to_string())
+        .map(|manifest| manifest.hash.to_string())
+        .map_err(|_| Skip::Unreadable)
 }
 
 fn managed_fields_hash(object: &Value) -> String {

@@ -424,10 +424,17 @@ fn a_missing_or_nameless_object_is_unreadable() {
 }
 
 #[test]
-fn an_object_without_canonical_form_is_sent_without_hash() {
+fn an_object_without_canonical_form_is_unreadable() {
     let mut request = update();
     request["object"].as_object_mut().unwrap().remove("kind");
-    let observation = observed(&request);
-    assert_eq!(observation.spec_hash, "");
-    assert_ne!(observation.managed_fields_hash, "");
+    assert_eq!(skipped(&request), Skip::Unreadable);
+}
+
+#[test]
+fn a_username_that_would_break_the_stream_is_not_sent() {
+    let mut request = create();
+    request["userInfo"]["username"] = json!("x".repeat(2048));
+    observed(&request);
+    request["userInfo"]["username"] = json!("x".repeat(MAX_OBSERVATION));
+    assert_eq!(skipped(&request), Skip::Oversized);
 }
