@@ -8,7 +8,10 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     observe::init_logging(args.log_format, &args.log_level)?;
     // Process-wide and not thread-safe: before there is a second thread.
-    git::timeouts::init_process(&args.work_dir.join("home"), git::timeouts::Timeouts::default())?;
+    git::timeouts::init_process(
+        &args.work_dir.join("home"),
+        git::timeouts::Timeouts::default(),
+    )?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?

@@ -3,4 +3,7 @@
 // clippy.toml allows it in test functions only, not in what they share.
 #![allow(clippy::unwrap_used)]
 
+mod authors;
+mod lab;
+mod reconcile;
 mod testbed;

@@ -1,0 +1,194 @@
+//! Who wrote what, on a healthy system.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use tests::eventually::eventually;
+
+use crate::lab::{Lab, PATIENCE, create, delete, map, set};
+
+#[tokio::test]
+async fn create_update_and_delete_name_their_users() {
+    let lab = Lab::shared("authors").await.watching(&["configmaps"]).await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    set(&lab.maps("bob"), "one", "k", "2").await;
+    lab.holds("one", "k", "2").await;
+    delete(&lab.maps("alice"), "one").await;
+    lab.lacks("one").await;
+
+    let versions = lab.versions(&lab.path("one"));
+    let authors: Vec<&str> = versions.iter().map(|c| c.author_name.as_str()).collect();
+    assert_eq!(authors, ["alice", "bob", "alice"]);
+    let subjects: Vec<&str> = versions.iter().map(|c| c.subject.as_str()).collect();
+    let name = format!("configmaps {}/one", lab.namespace);
+    assert_eq!(
+        subjects,
+        [
+            format!("Create {name}"),
+            format!("Update {name}"),
+            format!("Delete {name}")
+        ]
+    );
+    for commit in &versions {
+        assert_eq!(commit.trailer("Attribution"), Some("exact"));
+        assert_eq!(
+            commit.trailer("Kubernetes-User"),
+            Some(commit.author_name.as_str())
+        );
+        assert_eq!(
+            commit.trailer("Destination"),
+            Some(format!("{}/all", lab.namespace).as_str())
+        );
+    }
+    lab.repo.fsck().unwrap();
+}
+
+#[tokio::test]
+async fn dry_run_no_op_and_status_make_no_commit() {
+    let lab = Lab::shared("quiet")
+        .await
+        .watching(&["configmaps", "deployments"])
+        .await;
+    let maps = lab.maps("alice");
+    create(&maps, &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    let before = lab.versions(&lab.path("one")).len();
+
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    maps.create(&dry, &map("dry", "k", "1")).await.unwrap();
+    let dry = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    maps.patch("one", &dry, &Patch::Merge(json!({"data": {"k": "dry"}})))
+        .await
+        .unwrap();
+    set(&maps, "one", "k", "1").await;
+
+    let deployments: kube::Api<k8s_openapi::api::apps::v1::Deployment> =
+        kube::Api::namespaced(lab.user("alice"), &lab.namespace);
+    let deployment = serde_json::from_value(json!({
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}},
+                 "template": {"metadata": {"labels": {"app": "web"}},
+                              "spec": {"containers": [{"name": "c", "image": "i"}]}}},
+    }))
+    .unwrap();
+    create(&deployments, &deployment).await;
+    let status = json!({"status": {"observedGeneration": 1, "replicas": 7, "updatedReplicas": 7}});
+    deployments
+        .patch_status("web", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
+    lab.settle().await;
+
+    assert_eq!(lab.versions(&lab.path("one")).len(), before);
+    assert_eq!(lab.repo.file(&lab.path("dry")), None);
+    let web = format!(
+        "clusters/lab/apps/v1/deployments/{}/web.yaml",
+        lab.namespace
+    );
+    let versions = lab.versions(&web);
+    assert_eq!(versions.len(), 1, "{versions:#?}");
+    assert_eq!(versions[0].author_name, "alice");
+}
+
+#[tokio::test]
+async fn a_hundred_updates_are_all_attributed() {
+    let lab = Lab::shared("hundred").await.watching(&["configmaps"]).await;
+    create(&lab.maps("user-0"), &map("one", "k", "0")).await;
+    for n in 1..=100 {
+        set(
+            &lab.maps(&format!("user-{}", n % 7)),
+            "one",
+            "k",
+            &n.to_string(),
+        )
+        .await;
+    }
+    lab.holds("one", "k", "100").await;
+    let versions = lab.versions(&lab.path("one"));
+    assert!(
+        versions
+            .iter()
+            .all(|c| c.trailer("Attribution") == Some("exact")),
+        "{versions:#?}"
+    );
+    // Seven users take turns, so nobody writes twice in a row and no version may be missing.
+    assert_eq!(versions.len(), 101);
+    for (n, commit) in versions.iter().enumerate() {
+        assert_eq!(commit.author_name, format!("user-{}", n % 7), "version {n}");
+    }
+}
+
+#[tokio::test]
+async fn five_hundred_writes_at_once_name_the_right_users() {
+    let lab = Lab::shared("crowd").await.watching(&["configmaps"]).await;
+    let users: Vec<String> = (0..20).map(|n| format!("crowd-{n}")).collect();
+    let writes = users.iter().map(|user| {
+        let maps = lab.maps(user);
+        async move {
+            for n in 0..25 {
+                create(&maps, &map(&format!("{user}-{n}"), "by", user)).await;
+            }
+        }
+    });
+    join_all(writes).await;
+    let paths: Vec<(String, String)> = users
+        .iter()
+        .flat_map(|u| (0..25).map(move |n| (u.clone(), format!("{u}-{n}"))))
+        .collect();
+    eventually(PATIENCE, || async {
+        let files = lab.repo.files();
+        let missing = paths
+            .iter()
+            .filter(|(_, name)| !files.contains(&lab.path(name)))
+            .count();
+        if missing == 0 {
+            Ok(())
+        } else {
+            Err(format!("{missing} files are missing"))
+        }
+    })
+    .await;
+
+    let mut author_of = BTreeMap::new();
+    for commit in lab.commits() {
+        assert_eq!(commit.trailer("Attribution"), Some("exact"), "{commit:#?}");
+        for path in commit.paths() {
+            author_of.insert(path.to_owned(), commit.author_name.clone());
+        }
+    }
+    for (user, name) in &paths {
+        assert_eq!(author_of.get(&lab.path(name)), Some(user), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_swings_between_two_contents_keeps_every_author() {
+    let lab = Lab::shared("swing").await.watching(&["configmaps"]).await;
+    create(&lab.maps("start"), &map("one", "k", "begin")).await;
+    let (ann, ben) = (lab.maps("ann"), lab.maps("ben"));
+    for _ in 0..30 {
+        set(&ann, "one", "k", "a").await;
+        set(&ben, "one", "k", "b").await;
+    }
+    set(&ann, "one", "k", "end").await;
+    lab.holds("one", "k", "end").await;
+    let versions = lab.versions(&lab.path("one"));
+    assert_eq!(versions.len(), 62);
+    for (n, commit) in versions.iter().enumerate().skip(1) {
+        let expected = if n % 2 == 1 { "ann" } else { "ben" };
+        assert_eq!(
+            (commit.author_name.as_str(), commit.trailer("Attribution")),
+            (expected, Some("exact")),
+            "{n}"
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! Git converges to the cluster.
+
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use serde_json::json;
+use tests::control_plane::{ControlPlane, Options as PlaneOptions};
+use tests::eventually::eventually;
+use tests::reverser::{Options, Reverser};
+
+use crate::lab::{FOLDER, Lab, PATIENCE, create, delete, map, set};
+
+#[tokio::test]
+async fn a_restart_repairs_what_changed_meanwhile_and_then_makes_no_commit() {
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Options::default()).await.unwrap();
+    let lab = Lab::on(&plane, "restart").await;
+    for name in ["kept", "changed", "deleted"] {
+        create(&lab.maps("alice"), &map(name, "k", "1")).await;
+    }
+    let lab = lab.watching(&["configmaps"]).await;
+    for name in ["kept", "changed", "deleted"] {
+        lab.holds(name, "k", "1").await;
+    }
+    let seed = lab.versions(&lab.path("kept"));
+    assert_eq!(seed[0].trailer("Reason"), Some("seed"));
+
+    reverser.kill9_reverser();
+    reverser.kill9_webhook();
+    set(&lab.maps("bob"), "changed", "k", "2").await;
+    delete(&lab.maps("bob"), "deleted").await;
+    create(&lab.maps("bob"), &map("new", "k", "1")).await;
+    reverser.restart_reverser().await.unwrap();
+    reverser.restart_webhook().await.unwrap();
+    lab.holds("changed", "k", "2").await;
+    lab.holds("new", "k", "1").await;
+    lab.lacks("deleted").await;
+    // Nobody saw who it was, and nobody is named.
+    for name in ["changed", "deleted", "new"] {
+        let versions = lab.versions(&lab.path(name));
+        assert_eq!(
+            versions.last().unwrap().trailer("Attribution"),
+            Some("none"),
+            "{name}"
+        );
+    }
+
+    let head = lab.repo.head();
+    reverser.kill9_reverser();
+    reverser.restart_reverser().await.unwrap();
+    lab.ready::<reverser::api::GitDestination>("all").await;
+    lab.ready::<reverser::api::WatchRule>("rule").await;
+    assert_eq!(lab.repo.head(), head, "{:#?}", lab.commits().last());
+    lab.repo.fsck().unwrap();
+    reverser.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_the_webhook_the_change_is_written_and_nobody_is_named() {
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Options::default()).await.unwrap();
+    let lab = Lab::on(&plane, "unseen")
+        .await
+        .watching(&["configmaps"])
+        .await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    reverser.unregister_webhook().await.unwrap();
+    // The apiserver drops a webhook a moment after its configuration is gone.
+    eventually(PATIENCE, || async {
+        set(
+            &lab.maps("bob"),
+            "one",
+            "k",
+            &format!("{}", lab.commits().len()),
+        )
+        .await;
+        lab.settle().await;
+        let last = lab.versions(&lab.path("one")).pop().unwrap();
+        match last.trailer("Attribution") {
+            Some("none") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let last = lab.versions(&lab.path("one")).pop().unwrap();
+    assert_eq!(last.author_name, last.committer_name);
+    assert_eq!(last.trailer("Kubernetes-User"), None);
+    reverser.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_writer_is_replayed_over_and_left_alone_outside_the_folder() {
+    let lab = Lab::shared("rival").await.watching(&["configmaps"]).await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    for n in 0..5 {
+        lab.repo.commit_as_outsider("README.md", format!("{n}\n"));
+        set(&lab.maps("bob"), "one", "k", &format!("after {n}")).await;
+        lab.holds("one", "k", &format!("after {n}")).await;
+    }
+    assert_eq!(lab.repo.file("README.md").unwrap(), b"4\n");
+    let versions = lab.versions(&lab.path("one"));
+    assert_eq!(
+        versions.iter().filter(|c| c.author_name == "bob").count(),
+        5
+    );
+    lab.repo.fsck().unwrap();
+}
+
+#[tokio::test]
+async fn what_somebody_else_did_in_the_folder_is_undone() {
+    let lab = Lab::shared("drift").await.watching(&["configmaps"]).await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    create(&lab.maps("alice"), &map("two", "k", "1")).await;
+    lab.holds("two", "k", "1").await;
+    lab.repo
+        .commit_as_outsider(&lab.path("one"), "edited: by hand\n");
+    lab.repo
+        .commit_as_outsider(&lab.path("ghost"), "kind: Ghost\n");
+    lab.repo
+        .commit_as_outsider(&format!("{FOLDER}/notes.txt"), "not of our grammar\n");
+    set(&lab.maps("bob"), "two", "k", "2").await;
+    lab.holds("two", "k", "2").await;
+    lab.holds("one", "k", "1").await;
+    lab.lacks("ghost").await;
+    assert!(lab.repo.file(&format!("{FOLDER}/notes.txt")).is_some());
+    let repair = lab.versions(&lab.path("one")).pop().unwrap();
+    assert_eq!(repair.trailer("Reason"), Some("drift"));
+}
+
+#[tokio::test]
+async fn a_planted_symlink_does_not_lead_out_of_the_folder() {
+    let lab = Lab::shared("symlink").await;
+    lab.repo
+        .commit_as_outsider("secret/target.txt", "outside\n");
+    lab.repo
+        .plant_symlink(&format!("{FOLDER}/v1/configmaps"), "../../../secret");
+    let lab = lab.watching(&["configmaps"]).await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    let outside: Vec<String> = lab
+        .repo
+        .files()
+        .into_iter()
+        .filter(|f| !f.starts_with(FOLDER))
+        .collect();
+    assert_eq!(outside, ["secret/target.txt"]);
+    assert_eq!(lab.repo.file("secret/target.txt").unwrap(), b"outside\n");
+}
+
+#[tokio::test]
+async fn a_type_that_appears_is_watched_and_one_that_goes_is_not() {
+    let lab = Lab::shared("types").await;
+    lab.repo_config(&lab.repo.url().to_owned(), &["main"]).await;
+    lab.destination("all", json!({})).await;
+    let group = format!("{}.example.com", lab.namespace);
+    lab.rule(
+        "rule",
+        json!([{"apiGroups": [group], "resources": ["widgets"]}]),
+    )
+    .await;
+    let message = lab
+        .not_ready::<reverser::api::WatchRule>("rule", "UnresolvedResources")
+        .await;
+    assert!(message.contains("widgets"), "{message}");
+
+    let crds: Api<DynamicObject> = Api::all_with(lab.client.clone(), &kube::api::ApiResource::erase::<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    >(&()));
+    let crd_name = format!("widgets.{group}");
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": crd_name},
+        "spec": {"group": group, "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
+    });
+    crds.patch(&crd_name, &PatchParams::apply("test"), &Patch::Apply(crd))
+        .await
+        .unwrap();
+    lab.ready::<reverser::api::WatchRule>("rule").await;
+
+    let widgets: Api<DynamicObject> = Api::namespaced_with(
+        lab.user("alice"),
+        &lab.namespace,
+        &kube::api::ApiResource {
+            group: group.clone(),
+            version: "v1".into(),
+            api_version: format!("{group}/v1"),
+            kind: "Widget".into(),
+            plural: "widgets".into(),
+        },
+    );
+    let widget: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3},
+    }))
+    .unwrap();
+    create(&widgets, &widget).await;
+    let path = format!("{FOLDER}/{group}/v1/widgets/{}/w.yaml", lab.namespace);
+    eventually(PATIENCE, || async {
+        lab.repo.file(&path).ok_or("the widget is not there")
+    })
+    .await;
+    assert_eq!(lab.versions(&path)[0].author_name, "alice");
+
+    crds.delete(&crd_name, &DeleteParams::default())
+        .await
+        .unwrap();
+    lab.not_ready::<reverser::api::WatchRule>("rule", "UnresolvedResources")
+        .await;
+    eventually(PATIENCE, || async {
+        if lab.repo.file(&path).is_none() {
+            Ok(())
+        } else {
+            Err("the widget's file is still there")
+        }
+    })
+    .await;
+}
