@@ -27,6 +27,9 @@ pub struct Sighting {
     /// object is new, so that nothing was replaced. `None` where the chain of versions is broken:
     /// after a gap, an expired watch, or a start.
     pub base: Option<String>,
+    /// The resourceVersion of the object now; for one that a list finds gone, the list's. An
+    /// admission on it or on a later version can't have made this change.
+    pub version: String,
     /// Of the new content; for a delete, of the last content.
     pub spec_hash: SpecHash,
     /// Of the new `metadata.managedFields`, where the object has any.

@@ -73,6 +73,7 @@ pub(super) fn seen(operation: Operation, base: Option<&str>, content: &str) -> S
         uid: "u1".into(),
         operation,
         base: base.map(Into::into),
+        version: "100".into(),
         spec_hash: hash(content),
         managed_fields_hash: None,
         scaled_to: None,

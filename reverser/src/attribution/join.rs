@@ -15,13 +15,14 @@
 //! Anything else is nobody: another user could have done it as well.
 //!
 //! **content** is for a broken chain of versions: then only the content tells, and every user
-//! who may have left this content behind counts.
+//! who may have left this content behind counts. All that is known of versions then is that
+//! nothing asked for on the present one led to it.
 //!
 //! # What can't be told apart
 //! A write that never reached the sidecar, beside an admission that was refused later, both on
 //! one version with the same bytes (or, where only managedFields can be compared, by one manager
 //! in one second): the refused one is credited. After a gap the version can't be compared
-//! either.
+//! either, and a scale only by its replicas.
 
 use crate::change::{Operation, Sighting};
 
@@ -101,7 +102,10 @@ pub fn decide(sighting: &Sighting, candidates: &[&Observation]) -> Decision {
             decide_update(sighting, candidates, &rivals)
         }
         (None, Operation::Delete) => {
-            let deletes = all.filter(|&i| matches!(candidates[i].write, Write::Delete(_)));
+            let deletes = all.filter(|&i| {
+                matches!(candidates[i].write, Write::Delete(_))
+                    && !in_future(sighting, candidates[i])
+            });
             one_user(candidates, deletes).map_or_else(Decision::from, Decision::Content)
         }
         (None, _) => decide_by_content(sighting, candidates),
@@ -144,8 +148,11 @@ fn decide_update(sighting: &Sighting, candidates: &[&Observation], rivals: &[usi
 
 /// The chain of versions is broken: any of these may have been written, and in any number.
 fn decide_by_content(sighting: &Sighting, candidates: &[&Observation]) -> Decision {
-    let writes =
-        || (0..candidates.len()).filter(|&i| !matches!(candidates[i].write, Write::Delete(_)));
+    let writes = || {
+        (0..candidates.len()).filter(|&i| {
+            !matches!(candidates[i].write, Write::Delete(_)) && !in_future(sighting, candidates[i])
+        })
+    };
     let bytes = |i: usize| same_bytes(sighting, candidates[i]);
     let fields = |i: usize| fields(sighting, candidates[i]);
 
@@ -154,41 +161,58 @@ fn decide_by_content(sighting: &Sighting, candidates: &[&Observation]) -> Decisi
             !bytes(i) && fields(i) == Fields::Equal && other_version(sighting, candidates[i])
         })
     };
+    let scaled = |i: usize| matches!(candidates[i].write, Write::Scale(_));
+    // A scale says nothing of the rest of the object: whatever was asked for after it may have
+    // changed that.
+    let newest = |i: usize| writes().all(|j| !older(&candidates[i].base, &candidates[j].base));
     // Here the managedFields may refute: no version vouches for the bytes.
-    let fitting = || writes().filter(|&i| bytes(i) && fields(i) != Fields::Differ);
-    let Some(oldest) = fitting().next() else {
-        return one_user(candidates, converted()).map_or_else(Decision::from, Decision::Content);
+    let fitting = || {
+        writes().filter(|&i| bytes(i) && fields(i) != Fields::Differ && (!scaled(i) || newest(i)))
     };
-    // A scale that came later may have led back to these bytes. Where the change is known to be
-    // one of replicas alone, the fitting scales are among `fitting`.
+    let Some(oldest) = fitting().chain(converted()).next() else {
+        return Decision::Unseen;
+    };
+    // A scale may have led to these bytes too: one to these replicas at any time; if the replicas
+    // aren't known, one that came after somebody asked for these very bytes.
+    let by_bytes = fitting().next().is_some();
     let scales = writes().filter(|&i| {
-        matches!(candidates[i].write, Write::Scale(_))
-            && sighting.scaled_to.is_none()
-            && !older(&candidates[i].base, &candidates[oldest].base)
+        let possible = match sighting.scaled_to {
+            Some(_) => bytes(i),
+            None => !by_bytes || !older(&candidates[i].base, &candidates[oldest].base),
+        };
+        scaled(i) && possible
     });
     match one_user(candidates, fitting().chain(converted()).chain(scales)) {
         Err(nobody) => Decision::from(nobody),
-        Ok(_) if only_created(sighting, candidates) => Decision::Exact(oldest),
+        // Nobody but its creator ever asked to write it.
+        Ok(_) if writes().all(|i| created(sighting, candidates[i])) => Decision::Exact(oldest),
         Ok(_) => Decision::Content(oldest),
     }
 }
 
-/// The uid is all that was ever admitted: nobody but its creator wrote it.
-fn only_created(sighting: &Sighting, candidates: &[&Observation]) -> bool {
+fn created(sighting: &Sighting, candidate: &Observation) -> bool {
     sighting.operation == Operation::Create
+        && matches!(candidate.write, Write::Create(_))
         && !sighting.uid.is_empty()
-        && candidates
-            .iter()
-            .all(|c| matches!(c.write, Write::Create(_)) && c.uid == sighting.uid)
+        && candidate.uid == sighting.uid
+}
+
+/// Asked for on what is there now, or on something later still. Where the present version isn't
+/// known, nothing is.
+fn in_future(sighting: &Sighting, candidate: &Observation) -> bool {
+    !sighting.version.is_empty()
+        && (candidate.base == sighting.version || older(&sighting.version, &candidate.base))
 }
 
 /// Whether one resourceVersion is known to be before another. They compare as numbers
-/// (KEP-5504); what isn't a number is not known.
+/// (KEP-5504); what isn't a number is not known. That of a create, empty, is before any other.
 pub(super) fn older(a: &str, b: &str) -> bool {
+    if a.is_empty() {
+        return !b.is_empty();
+    }
     match (a.parse::<u128>(), b.parse::<u128>()) {
         (Ok(a), Ok(b)) => a < b,
-        // A create is before everything else.
-        _ => a.is_empty() && !b.is_empty(),
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`join`] is the decision, pure. [`Store`] keeps what it decides over, bounded in every
 //! direction. [`ReportService`] fills the store from the sidecar's stream.
 
+mod claim;
 pub mod endpoint;
 #[cfg(test)]
 mod fixtures;
@@ -17,6 +18,8 @@ mod observation;
 mod service;
 mod sessions;
 mod share;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod verdicts;
 

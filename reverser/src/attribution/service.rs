@@ -292,3 +292,7 @@ impl Drop for Greeted {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! Pending observations, and the joins that consume them.
+//! Pending observations: what comes in, how much of it is kept, what is left over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,9 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
-use crate::change::{Attribution, Miss, Operation, Sighting, Who};
-
 use super::index::{Index, ObservationId};
-use super::join::{self, Decision};
-use super::metrics::{AttributionMetrics, EvictionReason, HitTier};
-use super::observation::{Observation, key};
+use super::metrics::{AttributionMetrics, EvictionReason};
+use super::observation::Observation;
 use super::share::Shares;
 use super::verdicts::{Verdict, Verdicts};
 
@@ -68,10 +65,10 @@ pub struct Pending {
     pub received: SystemTime,
 }
 
-struct Held {
-    observation: Observation,
+pub(super) struct Held {
+    pub(super) observation: Observation,
     key: Arc<str>,
-    uid: Arc<str>,
+    pub(super) uid: Arc<str>,
     received: SystemTime,
     expires: Instant,
 }
@@ -90,7 +87,8 @@ struct Held {
 ///
 /// A change that found nothing leaves its base *open*. What is recorded on an open base is kept,
 /// whatever else passes meanwhile, and [`rejoin`](Self::rejoin) finds it when the change's batch
-/// closes. Rejoining settles the base. On a settled base nothing is recorded any more, and joining
+/// closes. After a gap the same holds for all versions below the one that the list showed.
+/// Rejoining settles the base. On a settled base nothing is recorded any more, and joining
 /// it again (an event that came twice, a second destination) repeats the first answer and counts
 /// nothing. `Ambiguous` settles at once: a third rival can't make the first two distinguishable.
 ///
@@ -101,21 +99,14 @@ pub struct Store {
     state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     next: ObservationId,
     /// By id is by age.
-    held: BTreeMap<ObservationId, Held>,
-    by_uid: Index,
-    by_key: Index,
+    pub(super) held: BTreeMap<ObservationId, Held>,
+    pub(super) by_uid: Index,
+    pub(super) by_key: Index,
     shares: Shares,
-    verdicts: Verdicts,
-}
-
-/// Whether a change may still be joined later.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Chance {
-    MoreToCome,
-    Last,
+    pub(super) verdicts: Verdicts,
 }
 
 impl Store {
@@ -141,7 +132,7 @@ impl Store {
         self.record_at(observation, Instant::now())
     }
 
-    fn record_at(&self, mut observation: Observation, now: Instant) -> Recorded {
+    pub(super) fn record_at(&self, mut observation: Observation, now: Instant) -> Recorded {
         let mut state = self.lock(now);
         let verdict = state.verdicts.get(&observation.uid, &observation.base, now);
         if matches!(verdict, Some(Verdict::Closed(_))) {
@@ -172,27 +163,6 @@ impl Store {
         Recorded::Stored
     }
 
-    /// Who made a change; on receipt of its event, before anything that can block.
-    ///
-    /// Counts a hit, or a miss that is final. What found nothing ([`Miss::Unseen`]) is counted
-    /// by [`rejoin`](Self::rejoin).
-    pub fn join(&self, sighting: &Sighting) -> Attribution {
-        self.join_at(sighting, Chance::MoreToCome, Instant::now())
-    }
-
-    /// The last chance of a change that [`join`](Self::join) answered with [`Miss::Unseen`]:
-    /// finds what came late. To be called once, when the change's batch closes.
-    pub fn rejoin(&self, sighting: &Sighting) -> Attribution {
-        self.join_at(sighting, Chance::Last, Instant::now())
-    }
-
-    /// A write that changed nothing for Git (status, say) has replaced `base`.
-    pub fn base_passed(&self, uid: &str, base: &str) {
-        let now = Instant::now();
-        let mut state = self.lock(now);
-        self.sweep(&mut state, uid, base, now);
-    }
-
     /// At most `limit` of the observations that wait, newest first.
     #[must_use]
     pub fn pending(&self, limit: usize) -> Vec<Pending> {
@@ -218,7 +188,7 @@ impl Store {
         &self.metrics
     }
 
-    fn lock(&self, now: Instant) -> parking_lot::MutexGuard<'_, State> {
+    pub(super) fn lock(&self, now: Instant) -> parking_lot::MutexGuard<'_, State> {
         let mut state = self.state.lock();
         let mut expired = false;
         while let Some((&id, held)) = state.held.first_key_value()
@@ -257,114 +227,10 @@ impl Store {
             }
         }
     }
-
-    fn join_at(&self, sighting: &Sighting, chance: Chance, now: Instant) -> Attribution {
-        if sighting.identity.group == "admissionregistration.k8s.io" {
-            if chance == Chance::MoreToCome {
-                self.metrics.miss(Miss::NeverAdmitted);
-            }
-            return Attribution::None(Miss::NeverAdmitted);
-        }
-        let mut state = self.lock(now);
-        let base = sighting.base.as_deref();
-        if let Some(base) = base
-            && let Some(Verdict::Closed(known)) = state.verdicts.get(&sighting.uid, base, now)
-        {
-            return known.clone();
-        }
-
-        let ids = state.candidates(sighting);
-        let candidates: Vec<&Observation> = ids
-            .iter()
-            .filter_map(|id| state.held.get(id))
-            .map(|held| &held.observation)
-            .collect();
-        let (attribution, winner) = match join::decide(sighting, &candidates) {
-            Decision::Exact(at) => (Attribution::Exact(who(candidates[at])), Some(ids[at])),
-            Decision::Content(at) => (Attribution::Content(who(candidates[at])), Some(ids[at])),
-            Decision::Ambiguous => (Attribution::None(Miss::Ambiguous), None),
-            Decision::Unseen => (Attribution::None(Miss::Unseen), None),
-        };
-        self.count(&attribution, chance);
-
-        if let Some(winner) = winner {
-            state.remove(winner);
-        }
-        if let Some(base) = base {
-            let unseen = attribution == Attribution::None(Miss::Unseen);
-            let verdict = if unseen && chance == Chance::MoreToCome {
-                Verdict::Open
-            } else {
-                Verdict::Closed(attribution.clone())
-            };
-            state.verdicts.insert(&sighting.uid, base, verdict, now);
-            self.sweep(&mut state, &sighting.uid, base, now);
-        }
-        self.metrics.pending(state.held.len());
-        attribution
-    }
-
-    fn count(&self, attribution: &Attribution, chance: Chance) {
-        match attribution {
-            Attribution::Exact(_) => self.metrics.hit(HitTier::Exact),
-            Attribution::Content(_) => self.metrics.hit(HitTier::Content),
-            Attribution::None(Miss::Unseen) if chance == Chance::MoreToCome => {}
-            Attribution::None(miss) => self.metrics.miss(*miss),
-        }
-    }
-
-    /// Drops what waits on a version that has been replaced, and on those before it, except
-    /// what a rejoin may still claim.
-    fn sweep(&self, state: &mut State, uid: &str, base: &str, now: Instant) {
-        let over: Vec<ObservationId> = state
-            .by_uid
-            .get(uid)
-            .iter()
-            .copied()
-            .filter(|id| {
-                state.held.get(id).is_some_and(|held| {
-                    let waiting = &held.observation.base;
-                    waiting == base
-                        || (join::older(waiting, base)
-                            && state.verdicts.get(uid, waiting, now) != Some(&Verdict::Open))
-                })
-            })
-            .collect();
-        for id in over {
-            state.remove(id);
-            self.metrics.evicted(EvictionReason::BasePassed);
-        }
-        self.metrics.pending(state.held.len());
-    }
 }
 
 impl State {
-    /// The observations that may have led to a change, oldest first.
-    fn candidates(&self, sighting: &Sighting) -> Vec<ObservationId> {
-        let mut ids: Vec<ObservationId> = Vec::new();
-        if !sighting.uid.is_empty() {
-            ids.extend_from_slice(self.by_uid.get(&sighting.uid));
-        }
-        let operations: &[&str] = match sighting.operation {
-            Operation::Delete => &["DELETE"],
-            Operation::Create | Operation::Update => &["CREATE", "UPDATE"],
-        };
-        if sighting.base.is_none() {
-            for operation in operations {
-                let key = key(&sighting.identity, operation, sighting.spec_hash);
-                ids.extend(self.by_key.get(&key).iter().copied().filter(|id| {
-                    self.held
-                        .get(id)
-                        .is_some_and(|held| sighting.uid.is_empty() || held.uid.is_empty())
-                }));
-            }
-            ids.sort_unstable();
-            ids.dedup();
-        }
-        ids
-    }
-
-    fn remove(&mut self, id: ObservationId) {
+    pub(super) fn remove(&mut self, id: ObservationId) {
         let Some(held) = self.held.remove(&id) else {
             return;
         };
@@ -372,13 +238,6 @@ impl State {
         self.by_key.remove(&held.key, id);
         self.shares
             .remove(&held.observation.username, &held.key, id);
-    }
-}
-
-fn who(observation: &Observation) -> Who {
-    Who {
-        username: observation.username.to_string(),
-        field_manager: observation.field_manager.clone(),
     }
 }
 

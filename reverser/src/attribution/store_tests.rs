@@ -1,5 +1,8 @@
+use super::super::claim::Chance;
 use super::super::fixtures::*;
+use super::super::metrics::HitTier;
 use super::*;
+use crate::change::{Attribution, Miss, Operation, Who};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -168,10 +171,43 @@ fn content_is_consumed_first_in_first_out() {
     let store = store(Limits::default());
     store.record(update("alice", "5", "x"));
     store.record(update("alice", "7", "x"));
-    let found = seen(Operation::Update, None, "x");
+    let mut found = seen(Operation::Update, None, "x");
+    found.version = String::new();
     assert!(matches!(store.join(&found), Attribution::Content(_)));
     assert_eq!(store.pending(9)[0].base, "7");
     assert_eq!(store.metrics.hits(HitTier::Content), 1);
+}
+
+#[test]
+fn what_a_list_showed_accounts_for_all_that_was_asked_before() {
+    let store = store(Limits::default());
+    for (user, base) in [("alice", "5"), ("alice", "7"), ("next", "100")] {
+        store.record(update(user, base, "x"));
+    }
+    let found = seen(Operation::Update, None, "x");
+    let Attribution::Content(who) = store.join(&found) else {
+        panic!("not found");
+    };
+    assert_eq!(
+        (who.username.as_str(), names(&store)),
+        ("alice", vec!["next".to_owned()])
+    );
+}
+
+#[test]
+fn after_a_gap_a_late_observation_is_found_whatever_passes_meanwhile() {
+    let store = store(Limits::default());
+    let found = seen(Operation::Update, None, "x");
+    assert_eq!(store.join(&found), UNSEEN);
+    store.record(update("alice", "5", "x"));
+    store.record(update("bob", "100", "x"));
+    store.base_passed("u1", "100");
+    store.record(update("carol", "101", "x"));
+    assert!(matches!(
+        store.rejoin(&found),
+        Attribution::Content(who) if who.username == "alice"
+    ));
+    assert_eq!(names(&store), ["carol"]);
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::change::Attribution;
 pub(super) enum Verdict {
     /// Nothing was found. A late observation may still claim it.
     Open,
+    /// Nothing was found for what a list showed at this version. Late observations on any earlier
+    /// one may still claim it.
+    OpenBelow(Box<str>),
     /// Final: no observation on this version can ever matter again.
     Closed(Attribution),
 }
@@ -43,6 +46,9 @@ struct Entry {
     verdict: Verdict,
     at: Instant,
 }
+
+/// The place of an object's [`Verdict::OpenBelow`]; no resourceVersion.
+pub(super) const GAP: &str = "<";
 
 /// (uid, resourceVersion) → [`Verdict`], bounded, oldest dropped first, forgotten after a time.
 ///

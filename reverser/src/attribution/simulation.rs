@@ -1,0 +1,499 @@
+//! One object under many writers, a reverser that follows it, and a judge who knows who did what.
+//!
+//! The apiserver modelled here: admission within compare-and-swap, a uid for every attempt to
+//! create, managedFields of whole seconds, conversion between served versions. Admissions may be
+//! refused afterwards, reach the store late, or never; events lag, and get lost in gaps.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::SystemTime;
+
+use manifest::SpecHash;
+use proptest::prelude::*;
+
+use crate::change::{Attribution, Miss, Operation, Sighting};
+
+use super::fixtures::{hash, identity, metrics};
+use super::observation::{Observation, Write};
+use super::store::{Limits, Store};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    OnTime,
+    Late,
+    Dropped,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Update { body: u8, replicas: i64, v2: bool },
+    Scale(i64),
+    Delete,
+    Status,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// An absent object is created by what would update it.
+    Attempt {
+        user: u8,
+        manager: u8,
+        what: What,
+        refused: bool,
+        /// On the version before the current one, as from a stale cache: bound to lose.
+        stale: bool,
+        sight: Sight,
+    },
+    NextSecond,
+    Deliver(u8),
+    LateOnesArrive,
+    BatchCloses,
+    Gap,
+}
+
+type Fields = BTreeMap<(u8, &'static str), u32>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Content {
+    body: u8,
+    replicas: i64,
+}
+
+impl Content {
+    fn hash(&self, version: &str) -> SpecHash {
+        hash(&format!("{version} {} {}", self.body, self.replicas))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Object {
+    uid: String,
+    version: u64,
+    content: Content,
+    fields: Fields,
+    /// The attempt that made this content.
+    author: usize,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    user: u8,
+    uid: String,
+    base: String,
+    delete: bool,
+    scale: bool,
+    content: Content,
+    fields: Fields,
+    stored: bool,
+    /// In the store, or was.
+    recorded: bool,
+}
+
+/// What the watch will show.
+#[derive(Debug)]
+enum Event {
+    Present(Object),
+    Gone { uid: String, author: usize },
+}
+
+struct World {
+    store: Store,
+    attempts: Vec<Attempt>,
+    object: Option<Object>,
+    previous: Option<Object>,
+    deleted_by: BTreeMap<String, usize>,
+    version: u64,
+    second: u32,
+    late: Vec<(usize, Observation)>,
+    events: VecDeque<Event>,
+    known: Option<Object>,
+    unclaimed: Vec<(Sighting, usize)>,
+    judged: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        let limits = Limits {
+            per_key: 1000,
+            ..Limits::default()
+        };
+        Self {
+            store: Store::new(limits, metrics()),
+            attempts: Vec::new(),
+            object: None,
+            previous: None,
+            deleted_by: BTreeMap::new(),
+            version: 8,
+            second: 0,
+            late: Vec::new(),
+            events: VecDeque::new(),
+            known: None,
+            unclaimed: Vec::new(),
+            judged: 0,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Attempt {
+                user,
+                manager,
+                what,
+                refused,
+                stale,
+                sight,
+            } => {
+                self.attempt(user, manager, what, refused, stale, sight);
+            }
+            Step::NextSecond => self.second += 1,
+            Step::Deliver(count) => {
+                for _ in 0..count {
+                    if let Some(event) = self.events.pop_front() {
+                        self.deliver(event);
+                    }
+                }
+            }
+            Step::LateOnesArrive => {
+                for (id, observation) in std::mem::take(&mut self.late) {
+                    self.store.record(observation);
+                    self.attempts[id].recorded = true;
+                }
+            }
+            Step::BatchCloses => {
+                for (sighting, truth) in std::mem::take(&mut self.unclaimed) {
+                    let found = self.store.rejoin(&sighting);
+                    self.judge(&sighting, truth, &found);
+                }
+            }
+            Step::Gap => self.gap(),
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        user: u8,
+        manager: u8,
+        what: What,
+        refused: bool,
+        stale: bool,
+        sight: Sight,
+    ) {
+        let current = if stale {
+            self.previous.clone()
+        } else {
+            self.object.clone()
+        };
+        let refused = refused || stale;
+        let v2 = matches!(what, What::Update { v2: true, .. });
+        let served = if v2 { "v2" } else { "v1" };
+        let before = current.as_ref().map(|object| object.content.clone());
+        let content = match (what, &before) {
+            (What::Update { body, replicas, .. }, _) => Content { body, replicas },
+            (What::Scale(replicas), Some(before)) => Content {
+                replicas,
+                ..before.clone()
+            },
+            (What::Delete | What::Status, Some(before)) => before.clone(),
+            (_, None) => return,
+        };
+        if matches!(what, What::Status) {
+            if !stale && let Some(object) = &mut self.object {
+                self.version += 1;
+                self.previous = Some(object.clone());
+                object.version = self.version;
+                self.events.push_back(Event::Present(object.clone()));
+            }
+            return;
+        }
+        let delete = matches!(what, What::Delete);
+        if !delete && before.as_ref() == Some(&content) {
+            return;
+        }
+        let id = self.attempts.len();
+        let (uid, base, mut fields) = match &current {
+            Some(object) => (
+                object.uid.clone(),
+                object.version.to_string(),
+                object.fields.clone(),
+            ),
+            None => (format!("uid-{id}"), String::new(), Fields::new()),
+        };
+        let scale = matches!(what, What::Scale(_));
+        if !delete {
+            let entry = if scale { "scale" } else { served };
+            fields.insert((manager, entry), self.second);
+        }
+        let mut observation = Observation {
+            identity: identity(),
+            uid: uid.clone(),
+            write: match (what, &current) {
+                (What::Scale(replicas), _) => Write::Scale(replicas),
+                (What::Delete, _) => Write::Delete(content.hash(served)),
+                (_, None) => Write::Create(content.hash(served)),
+                (_, Some(_)) => Write::Update(content.hash(served)),
+            },
+            base: base.clone(),
+            managed_fields_hash: (!scale && !delete).then(|| hash(&format!("{fields:?}"))),
+            username: user.to_string().into(),
+            field_manager: manager.to_string(),
+            time: SystemTime::UNIX_EPOCH,
+        };
+        observation.identity.version = served.into();
+        self.attempts.push(Attempt {
+            user,
+            uid: uid.clone(),
+            base,
+            delete,
+            scale,
+            content: content.clone(),
+            fields: fields.clone(),
+            stored: !refused,
+            recorded: sight == Sight::OnTime,
+        });
+        match sight {
+            Sight::OnTime => drop(self.store.record(observation)),
+            Sight::Late => self.late.push((id, observation)),
+            Sight::Dropped => {}
+        }
+        if refused {
+            return;
+        }
+        self.version += 1;
+        self.previous = self.object.take().filter(|_| !delete);
+        if delete {
+            self.deleted_by.insert(uid.clone(), id);
+            self.events.push_back(Event::Gone { uid, author: id });
+        } else {
+            let object = Object {
+                uid,
+                version: self.version,
+                content,
+                fields,
+                author: id,
+            };
+            self.events.push_back(Event::Present(object.clone()));
+            self.object = Some(object);
+        }
+    }
+
+    fn deliver(&mut self, event: Event) {
+        match event {
+            Event::Gone { uid, author } => {
+                let Some(known) = self.known.take() else {
+                    panic!("{uid} went without having been seen");
+                };
+                let base = Some(known.version.to_string());
+                let sighting = sighting(Operation::Delete, base, &known, None);
+                self.join(sighting, author);
+            }
+            Event::Present(object) => {
+                let author = object.author;
+                match self.known.replace(object.clone()) {
+                    Some(known) if known.content == object.content => {
+                        let base = known.version.to_string();
+                        self.store.base_passed(&object.uid, &base);
+                    }
+                    Some(known) => {
+                        let base = Some(known.version.to_string());
+                        let sighting = sighting(Operation::Update, base, &object, Some(&known));
+                        self.join(sighting, author);
+                    }
+                    None => {
+                        let base = Some(String::new());
+                        self.join(sighting(Operation::Create, base, &object, None), author);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The events are lost; a list shows what is there.
+    fn gap(&mut self) {
+        self.events.clear();
+        let known = std::mem::replace(&mut self.known, self.object.clone());
+        match (known, self.object.clone()) {
+            (None, None) => {}
+            (None, Some(object)) => {
+                let author = object.author;
+                self.join(sighting(Operation::Create, None, &object, None), author);
+            }
+            (Some(known), None) => {
+                let author = self.deleted_by[&known.uid];
+                let sighting = Sighting {
+                    version: self.version.to_string(),
+                    ..sighting(Operation::Delete, None, &known, None)
+                };
+                self.join(sighting, author);
+            }
+            (Some(known), Some(object)) if known.content == object.content => {}
+            (Some(known), Some(object)) => {
+                let author = object.author;
+                let known = Some(&known).filter(|known| known.uid == object.uid);
+                self.join(sighting(Operation::Update, None, &object, known), author);
+            }
+        }
+    }
+
+    fn join(&mut self, sighting: Sighting, truth: usize) {
+        let found = self.store.join(&sighting);
+        self.judge(&sighting, truth, &found);
+        if found == Attribution::None(Miss::Unseen) {
+            self.unclaimed.push((sighting, truth));
+        }
+    }
+
+    fn judge(&mut self, sighting: &Sighting, truth: usize, found: &Attribution) {
+        self.judged += 1;
+        let t = &self.attempts[truth];
+        // What may have led to the same, as far as anyone can see it.
+        let alike = |x: &Attempt| {
+            let same_version = sighting.base.is_none() || x.base == t.base;
+            x.uid == t.uid
+                && same_version
+                && x.delete == t.delete
+                && (x.delete
+                    || x.content == t.content
+                    || x.fields == t.fields
+                    || sighting.base.is_none()
+                        && x.scale
+                        && x.content.replicas == t.content.replicas)
+        };
+        match found {
+            Attribution::Exact(who) | Attribution::Content(who) => {
+                let right = who.username == t.user.to_string();
+                let excused = !t.recorded
+                    && self.attempts.iter().any(|x| {
+                        x.user.to_string() == who.username
+                            && alike(x)
+                            && (sighting.base.is_none() || !x.stored)
+                    });
+                assert!(
+                    right || excused,
+                    "{found:?} for {sighting:?}: it was {t:?}\nof {:#?}",
+                    self.attempts
+                );
+            }
+            Attribution::None(miss) if t.recorded => {
+                let rivals = self
+                    .attempts
+                    .iter()
+                    .any(|x| x.user != t.user && x.uid == t.uid && x.recorded && alike(x));
+                let live = sighting.base.is_some();
+                // After a gap the content has to have been admitted as a whole, and whoever
+                // else wrote this object counts.
+                let alone = self
+                    .attempts
+                    .iter()
+                    .all(|x| x.uid != t.uid || x.user == t.user);
+                let excused = rivals || (!live && (t.scale || !alone));
+                assert!(
+                    excused && (!live || *miss == Miss::Ambiguous),
+                    "{found:?} for {sighting:?}: {t:?} was seen\nof {:#?}",
+                    self.attempts
+                );
+            }
+            Attribution::None(_) => {}
+        }
+    }
+}
+
+fn sighting(
+    operation: Operation,
+    base: Option<String>,
+    object: &Object,
+    before: Option<&Object>,
+) -> Sighting {
+    let scaled = before.is_some_and(|before| before.content.body == object.content.body);
+    Sighting {
+        identity: identity(),
+        uid: object.uid.clone(),
+        operation,
+        base,
+        version: object.version.to_string(),
+        spec_hash: object.content.hash("v1"),
+        managed_fields_hash: Some(hash(&format!("{:?}", object.fields))),
+        scaled_to: scaled.then_some(object.content.replicas),
+    }
+}
+
+fn step(sight: impl Strategy<Value = Sight>, gaps: bool) -> impl Strategy<Value = Step> {
+    let what = prop_oneof![
+        6 => (0..2u8, 0..2i64, prop::bool::weighted(0.2)).prop_map(|(body, replicas, v2)| {
+            What::Update { body, replicas, v2 }
+        }),
+        3 => (0..3i64).prop_map(What::Scale),
+        2 => Just(What::Delete),
+        1 => Just(What::Status),
+    ];
+    let attempt = (
+        0..3u8,
+        0..2u8,
+        what,
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.15),
+        sight,
+    )
+        .prop_map(
+            |(user, manager, what, refused, stale, sight)| Step::Attempt {
+                user,
+                manager,
+                what,
+                refused,
+                stale,
+                sight,
+            },
+        );
+    prop_oneof![
+        24 => attempt,
+        3 => Just(Step::NextSecond),
+        8 => (1..6u8).prop_map(Step::Deliver),
+        2 => Just(Step::LateOnesArrive),
+        2 => Just(Step::BatchCloses),
+        u32::from(gaps) * 3 => Just(Step::Gap),
+    ]
+}
+
+fn steps(sight: impl Strategy<Value = Sight>, gaps: bool) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(sight, gaps), 1..60)
+}
+
+fn any_sight() -> impl Strategy<Value = Sight> {
+    prop_oneof![
+        6 => Just(Sight::OnTime),
+        1 => Just(Sight::Late),
+        1 => Just(Sight::Dropped),
+    ]
+}
+
+fn run(steps: Vec<Step>) {
+    let mut world = World::new();
+    for step in steps {
+        world.step(step);
+    }
+    world.step(Step::Deliver(u8::MAX));
+    world.step(Step::LateOnesArrive);
+    world.step(Step::BatchCloses);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_write_that_was_seen_has_its_author(steps in steps(Just(Sight::OnTime), false)) {
+        run(steps);
+    }
+
+    #[test]
+    fn no_author_is_wrong_where_admissions_are_late_or_dropped(steps in steps(any_sight(), false)) {
+        run(steps);
+    }
+
+    #[test]
+    fn no_author_is_wrong_after_gaps(steps in steps(Just(Sight::OnTime), true)) {
+        run(steps);
+    }
+
+    #[test]
+    fn no_author_is_wrong_under_everything_at_once(steps in steps(any_sight(), true)) {
+        run(steps);
+    }
+}
