@@ -92,7 +92,7 @@ impl Store {
             return known.clone();
         }
 
-        let ids = state.candidates(sighting);
+        let ids = state.candidates(sighting, now);
         let candidates: Vec<&Observation> = ids
             .iter()
             .filter_map(|id| state.held.get(id))
@@ -139,7 +139,11 @@ impl Store {
                 verdicts.insert(uid, GAP, open, now);
             }
             (Place::Below { version, .. }, Some(_)) => {
-                verdicts.insert(uid, GAP, verdict, now);
+                // One gap may follow another before the first one's batch closes.
+                let own = Verdict::OpenBelow(version.as_str().into());
+                if verdicts.get(uid, GAP, now) == Some(&own) {
+                    verdicts.insert(uid, GAP, verdict, now);
+                }
                 self.sweep(state, uid, version, Inclusive::No, now);
             }
         }
@@ -185,7 +189,7 @@ impl Store {
 
 impl State {
     /// The observations that may have led to a change, oldest first.
-    fn candidates(&self, sighting: &Sighting) -> Vec<ObservationId> {
+    fn candidates(&self, sighting: &Sighting, now: Instant) -> Vec<ObservationId> {
         let mut ids: Vec<ObservationId> = Vec::new();
         if !sighting.uid.is_empty() {
             ids.extend_from_slice(self.by_uid.get(&sighting.uid));
@@ -203,6 +207,14 @@ impl State {
                         .is_some_and(|held| sighting.uid.is_empty() || held.uid.is_empty())
                 }));
             }
+            // The write on an open version was seen: it awaits its rejoin, and made no later
+            // change.
+            ids.retain(|id| {
+                self.held.get(id).is_some_and(|held| {
+                    let base = &held.observation.base;
+                    self.verdicts.get(&held.uid, base, now) != Some(&Verdict::Open)
+                })
+            });
             ids.sort_unstable();
             ids.dedup();
         }
