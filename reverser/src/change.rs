@@ -28,7 +28,7 @@ pub struct Sighting {
     /// after a gap, an expired watch, or a start.
     pub base: Option<String>,
     /// The resourceVersion of the object now; for one that a list finds gone, the list's. An
-    /// admission on it or on a later version can't have made this change.
+    /// admission on it or on a later version can't have made this change. Empty where unknown.
     pub version: String,
     /// Of the new content; for a delete, of the last content.
     pub spec_hash: SpecHash,

@@ -131,7 +131,12 @@ impl Store {
     ) {
         let verdict = answer.map_or(Verdict::Open, |answer| Verdict::Closed(answer.clone()));
         let verdicts = &mut state.verdicts;
-        verdicts.insert(uid, place.key(), verdict.clone(), now);
+        // That nobody is known for what a list showed holds without being remembered, and a list
+        // of many thousands would push out what has to be.
+        let unknown = answer == Some(&Attribution::None(Miss::Unseen));
+        if !(unknown && matches!(place, Place::Below { .. })) {
+            verdicts.insert(uid, place.key(), verdict.clone(), now);
+        }
         match (place, answer) {
             (Place::Base(base), _) => self.sweep(state, uid, base, Inclusive::Yes, now),
             (Place::Below { version, .. }, None) => {

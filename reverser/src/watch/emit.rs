@@ -105,6 +105,7 @@ impl Emitter<'_> {
                 Operation::Create
             },
             base: None,
+            version: seen.resource_version.to_string(),
             spec_hash: seen.spec_hash,
             managed_fields_hash: seen.managed_fields_hash,
             scaled_to: None,
@@ -168,6 +169,7 @@ impl Emitter<'_> {
                 Operation::Create
             },
             base: before.as_ref().map(|b| b.resource_version.to_string()),
+            version: seen.resource_version.to_string(),
             spec_hash: seen.spec_hash,
             managed_fields_hash: seen.managed_fields_hash,
             scaled_to: before.as_ref().and_then(|b| seen.scaled_since(b)),
@@ -219,6 +221,7 @@ impl Emitter<'_> {
             uid: before.uid.to_string(),
             operation: Operation::Delete,
             base: seen.map(|_| before.resource_version.to_string()),
+            version: seen.map_or_else(String::new, |seen| seen.resource_version.to_string()),
             spec_hash: before.spec_hash,
             managed_fields_hash: None,
             scaled_to: None,

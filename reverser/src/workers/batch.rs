@@ -115,6 +115,7 @@ fn swept(
             uid: String::new(),
             operation: Operation::Delete,
             base: None,
+            version: String::new(),
             spec_hash: SpecHash::of(&text),
             managed_fields_hash: None,
             scaled_to: None,
