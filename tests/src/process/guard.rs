@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 
+use super::find_program;
+
 /// The environment variable by which every process of the test bed can be known. Its value differs per test process.
 pub const MARK_VARIABLE: &str = "GITOPS_REVERSER_TEST_BED";
 
@@ -57,7 +59,18 @@ impl Guard {
             );
         }
         let mark = format!("{MARK_VARIABLE}={}", directory.display());
-        let mut guard = Command::new("sh")
+        // A session of its own: Ctrl-C goes to the terminal's foreground group, and who ends a job at its deadline may end
+        // the job's whole session. Without setsid(1) (macOS) a group of its own is half of that.
+        let mut guard = if find_program("setsid".as_ref()).is_some() {
+            let mut command = Command::new("setsid");
+            command.arg("sh");
+            command
+        } else {
+            let mut command = Command::new("sh");
+            command.process_group(0);
+            command
+        };
+        let mut guard = guard
             .arg("-c")
             .arg(SCRIPT)
             .arg("gitops-reverser-test-guard")
@@ -68,8 +81,6 @@ impl Guard {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C goes to the terminal's foreground group, and the guard must live through it.
-            .process_group(0)
             .spawn()
             .context("start sh")?;
         let orders = guard.stdin.take().context("sh has no standard input")?;

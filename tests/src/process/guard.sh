@@ -30,5 +30,9 @@ if [ -r /proc/self/environ ]; then
   done
 fi
 if [ -n "$directory" ]; then
-  rm -rf -- "$directory" || { sleep 1; rm -rf -- "$directory"; }
+  # What was on its way to its end may have written meanwhile.
+  for _ in 1 2 3 4 5; do
+    rm -rf -- "$directory" && break
+    sleep 1
+  done
 fi
