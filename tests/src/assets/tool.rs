@@ -71,7 +71,8 @@ impl Tool {
             Self::KubeApiserver => "6 minutes",
             Self::KubeControllerManager => "2 minutes after kube-apiserver's 6",
             Self::Helm => "3 minutes",
-            Self::Etcd | Self::Kubectl | Self::Grpcurl => "1 minute",
+            Self::Kubectl => "a minute after kube-apiserver's 6",
+            Self::Etcd | Self::Grpcurl => "a minute",
         }
     }
 
@@ -104,6 +105,10 @@ impl Tool {
                         " -X helm.sh/helm/v3/{package}.k8sVersionMajor=1 -X helm.sh/helm/v3/{package}.k8sVersionMinor={minor}"
                     ));
                 }
+            }
+            "grpcurl" => {
+                let version = module_version(go_mod, self.module())?;
+                flags.push_str(&format!(" -X main.version={version}"));
             }
             _ => {}
         }
