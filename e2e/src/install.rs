@@ -98,24 +98,11 @@ impl Ports {
 // === impl Install ===
 
 impl Install {
-    /// Renders, applies, starts and waits until the pod is ready. `values` go on top of those for the ports.
+    /// Applies, starts and waits until the pod is ready.
     ///
     /// # Errors
-    /// If any of it fails.
-    pub async fn start(
-        cluster: &Cluster,
-        mut release: Release,
-        ports: Ports,
-        webhook_host: &str,
-    ) -> Result<Self> {
-        let mut values = ports.values(webhook_host);
-        merge(&mut values, &release.values);
-        release.values = values;
-        let assets = cluster.assets().clone();
-        let helm = tokio::task::spawn_blocking(move || assets.get(Tool::Helm))
-            .await
-            .context("get Helm")??;
-        let rendered = release.render(&helm)?;
+    /// If any of it fails. What has been applied by then stays.
+    pub async fn start(cluster: &Cluster, rendered: Rendered, ports: Ports) -> Result<Self> {
         rendered.apply(&cluster.client()?).await?;
         let deployment: Deployment = rendered.only()?;
         let mut pod = Pod::start(cluster, &deployment, &programs()?).await?;
@@ -126,6 +113,25 @@ impl Install {
             rendered,
         })
     }
+}
+
+/// Renders the chart for a pod on this machine: the release's values on top of those for the ports.
+///
+/// # Errors
+/// If Helm can't be had or refuses.
+pub async fn render(
+    cluster: &Cluster,
+    release: Release,
+    ports: Ports,
+    webhook_host: &str,
+) -> Result<Rendered> {
+    let mut values = ports.values(webhook_host);
+    merge(&mut values, &release.values);
+    let release = Release { values, ..release };
+    let assets = cluster.assets().clone();
+    tokio::task::spawn_blocking(move || release.render(&assets.get(Tool::Helm)?))
+        .await
+        .context("run Helm")?
 }
 
 /// Helm's way of putting values over values: maps key by key, anything else replaced.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e::chart::{Release, Rendered};
 use e2e::cluster::Cluster;
-use e2e::install::{Install, Ports, programs};
+use e2e::install::{self, Install, Ports, programs};
 use e2e::scenario::{Repository, Scenario};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -176,7 +176,11 @@ async fn the_pod_as_the_chart_says_commits_under_its_users_names() {
         namespace: "gitops-reverser".to_owned(),
         values: json!({}),
     };
-    let mut install = Install::start(&cluster, release, Ports::free(), "127.0.0.1")
+    let ports = Ports::free();
+    let rendered = install::render(&cluster, release, ports, "127.0.0.1")
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    let mut install = Install::start(&cluster, rendered, ports)
         .await
         .unwrap_or_else(|error| panic!("{error:#}"));
     let scenario = Scenario::new("team", &repository).unwrap();

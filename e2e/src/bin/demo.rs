@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use e2e::chart::Release;
+use e2e::chart::{Release, Rendered};
 use e2e::cluster::Cluster;
-use e2e::install::{Install, Ports, programs};
+use e2e::install::{Install, Ports, programs, render};
 use e2e::scenario::{BRANCH, FOLDER, Repository, Scenario};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -56,6 +56,7 @@ struct Demo {
 #[derive(Default)]
 struct Leftovers {
     scenario: bool,
+    rendered: Option<Rendered>,
     // Those that were not there before.
     crds: Vec<String>,
     namespace: Option<String>,
@@ -193,9 +194,10 @@ impl Demo {
             }),
         };
         self.leftovers.note(&self.cluster.client()?, name).await?;
-        let host = &self.args.webhook_host;
-        let install =
-            Install::start(&self.cluster, release, Ports::like_in_the_chart(), host).await?;
+        let ports = Ports::like_in_the_chart();
+        let rendered = render(&self.cluster, release, ports, &self.args.webhook_host).await?;
+        self.leftovers.rendered = Some(rendered.clone());
+        let install = Install::start(&self.cluster, rendered, ports).await?;
         done(
             start,
             &format!(
@@ -300,10 +302,6 @@ Without kubectl or grpcurl: cargo run -q --bin tool -- kubectl …",
     /// Ends the processes as the kubelet would, and leaves a cluster that is not ours as it was.
     async fn end(mut self) -> Result<()> {
         println!();
-        let rendered = self
-            .install
-            .as_ref()
-            .map(|install| install.rendered.clone());
         let stopped = match self.install.take() {
             Some(install) => install.pod.stop().await,
             None => Ok(()),
@@ -315,9 +313,6 @@ Without kubectl or grpcurl: cargo run -q --bin tool -- kubectl …",
         let client = self.cluster.client()?;
         if self.leftovers.scenario {
             self.scenario.delete(&client).await?;
-        }
-        if let Some(rendered) = rendered {
-            rendered.delete(&client).await?;
         }
         self.leftovers.delete(&client).await?;
         stopped
@@ -349,6 +344,9 @@ impl Leftovers {
     }
 
     async fn delete(&self, client: &Client) -> Result<()> {
+        if let Some(rendered) = &self.rendered {
+            rendered.delete(client).await?;
+        }
         let crds = Api::<CustomResourceDefinition>::all(client.clone());
         for name in &self.crds {
             if crds.get_metadata_opt(name).await?.is_some() {
