@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Who applies: what Helm calls itself, so that a later `helm upgrade` meets no conflict.
-const FIELD_MANAGER: &str = "helm";
+/// Who applies the chart: what Helm calls itself, so that a later `helm upgrade` meets no conflict.
+const HELM: &str = "helm";
 
 /// A release of this repository's chart.
 #[derive(Clone, Debug)]
@@ -132,13 +132,13 @@ impl Rendered {
             "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": self.namespace }
         }))
         .context("namespace")?;
-        apply(client, &namespace).await?;
+        apply(client, HELM, &namespace).await?;
         let (crds, others): (Vec<_>, Vec<_>) = self
             .objects
             .iter()
             .partition(|object| kind(object) == "CustomResourceDefinition");
         for object in &crds {
-            apply(client, object).await?;
+            apply(client, HELM, object).await?;
         }
         for object in &crds {
             let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -148,7 +148,7 @@ impl Rendered {
                 .with_context(|| format!("{} is not served after 60 s", name(object)))??;
         }
         for object in others {
-            apply(client, object).await?;
+            apply(client, HELM, object).await?;
         }
         Ok(())
     }
@@ -174,15 +174,15 @@ impl Rendered {
     }
 }
 
-/// Applies one object, server-side.
+/// Applies one object, server-side, in the name of a field manager.
 ///
 /// # Errors
 /// If it is refused, with its name.
-pub async fn apply(client: &Client, object: &DynamicObject) -> Result<()> {
+pub async fn apply(client: &Client, field_manager: &str, object: &DynamicObject) -> Result<()> {
     api(client, object)?
         .patch(
             name(object),
-            &PatchParams::apply(FIELD_MANAGER).force(),
+            &PatchParams::apply(field_manager).force(),
             &Patch::Apply(object),
         )
         .await

@@ -20,7 +20,8 @@ async fn render(cluster: &Cluster, namespace: &str, values: Value) -> Result<Ren
     let assets = cluster.assets().clone();
     let helm = tokio::task::spawn_blocking(move || assets.get(Tool::Helm)).await??;
     let release = Release {
-        name: "gitops-reverser".to_owned(),
+        // Objects of the cluster are named after the release: tests that run side by side need one each.
+        name: namespace.to_owned(),
         namespace: namespace.to_owned(),
         values,
     };
@@ -66,9 +67,13 @@ async fn the_apiserver_accepts_what_is_rendered_under_restricted_pod_security() 
                 "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
             },
         });
-        e2e::chart::apply(&client, &serde_json::from_value(restricted).unwrap())
-            .await
-            .unwrap();
+        e2e::chart::apply(
+            &client,
+            "kubectl",
+            &serde_json::from_value(restricted).unwrap(),
+        )
+        .await
+        .unwrap();
         let template = rendered
             .only::<Deployment>()
             .unwrap()

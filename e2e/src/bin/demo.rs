@@ -283,7 +283,7 @@ impl Demo {
 export KUBECONFIG={kubeconfig}
 kubectl get gitrepoconfigs,gitdestinations,watchrules,clusterwatchrules -A
 kubectl -n {namespace} edit configmap app-config --as=alice@example.com
-git -c http.sslCAInfo={ca} clone {url}
+GIT_SSL_CAINFO={ca} git clone {url}
 grpcurl -plaintext 127.0.0.1:{introspection} list
 grpcurl -plaintext 127.0.0.1:{introspection} gitopsreverser.v1.Introspection/GetStatus
 curl -s 127.0.0.1:{metrics}/metrics

@@ -10,7 +10,7 @@ use crate::chart;
 use crate::cluster::Cluster;
 
 /// What the writes say of themselves, as kubectl does.
-const FIELD_MANAGER: &str = "kubectl";
+pub(super) const FIELD_MANAGER: &str = "kubectl";
 
 /// One write by one user.
 #[derive(Clone, Debug, Deserialize)]

@@ -76,7 +76,7 @@ impl Scenario {
                     .await;
                 created.with_context(|| format!("make namespace {}", self.namespace))?;
             } else {
-                chart::apply(client, object).await?;
+                chart::apply(client, act::FIELD_MANAGER, object).await?;
             }
         }
         Ok(())
