@@ -25,7 +25,7 @@ mod tls;
 mod tree;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

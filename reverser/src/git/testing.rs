@@ -10,12 +10,12 @@ use super::{Credentials, Engine, EngineError, EngineOptions, RepoUrl};
 use crate::commit::{CommitPlan, PathChange, Signature};
 
 /// A bare repository that serves as the remote, and room for clones.
-pub(super) struct Bed {
-    pub(super) room: TempDir,
+pub(crate) struct Bed {
+    pub(crate) room: TempDir,
 }
 
 /// Output of git, without the last line end. Nobody's configuration is read.
-pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(directory)
         .env_clear()
@@ -45,7 +45,7 @@ pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
 }
 
 impl Bed {
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let bed = Self {
             room: TempDir::new().unwrap(),
         };
@@ -55,21 +55,21 @@ impl Bed {
     }
 
     /// With a `README` on main.
-    pub(super) fn with_readme() -> Self {
+    pub(crate) fn with_readme() -> Self {
         let bed = Self::empty();
         bed.somebody_pushes("main", &[("README", Some("hello\n"))]);
         bed
     }
 
-    pub(super) fn remote(&self) -> PathBuf {
+    pub(crate) fn remote(&self) -> PathBuf {
         self.room.path().join("remote.git")
     }
 
-    pub(super) fn work_dir(&self) -> PathBuf {
+    pub(crate) fn work_dir(&self) -> PathBuf {
         self.room.path().join("clone")
     }
 
-    pub(super) fn options(&self, branch: &str) -> EngineOptions {
+    pub(crate) fn options(&self, branch: &str) -> EngineOptions {
         EngineOptions {
             work_dir: self.work_dir(),
             url: RepoUrl::parse(&format!("file://{}", self.remote().display())).unwrap(),
@@ -79,16 +79,16 @@ impl Bed {
         }
     }
 
-    pub(super) fn open(&self, branch: &str) -> Engine {
+    pub(crate) fn open(&self, branch: &str) -> Engine {
         self.try_open(branch).unwrap()
     }
 
-    pub(super) fn try_open(&self, branch: &str) -> Result<Engine, EngineError> {
+    pub(crate) fn try_open(&self, branch: &str) -> Result<Engine, EngineError> {
         Engine::open(self.options(branch))
     }
 
     /// A checkout of `branch` (from the default branch where it is missing), handed to `change`, committed and pushed.
-    pub(super) fn somebody(&self, branch: &str, push: &[&str], change: impl FnOnce(&Path)) {
+    pub(crate) fn somebody(&self, branch: &str, push: &[&str], change: impl FnOnce(&Path)) {
         let checkout = TempDir::new_in(self.room.path()).unwrap();
         let directory = checkout.path();
         git(
@@ -116,7 +116,7 @@ impl Bed {
         );
     }
 
-    pub(super) fn somebody_pushes(&self, branch: &str, files: &[(&str, Option<&str>)]) {
+    pub(crate) fn somebody_pushes(&self, branch: &str, files: &[(&str, Option<&str>)]) {
         self.somebody(branch, &[], |directory| {
             for (path, content) in files {
                 let path = directory.join(path);
@@ -131,12 +131,12 @@ impl Bed {
         });
     }
 
-    pub(super) fn has_branch(&self, branch: &str) -> bool {
+    pub(crate) fn has_branch(&self, branch: &str) -> bool {
         !git(&self.remote(), &["branch", "--list", branch]).is_empty()
     }
 
     /// Of the remote.
-    pub(super) fn log(&self, branch: &str, format: &str) -> Vec<String> {
+    pub(crate) fn log(&self, branch: &str, format: &str) -> Vec<String> {
         let out = git(
             &self.remote(),
             &["log", "--reverse", &format!("--format={format}"), branch],
@@ -145,7 +145,7 @@ impl Bed {
     }
 
     /// `mode path` of every file of the remote.
-    pub(super) fn files(&self, branch: &str) -> Vec<String> {
+    pub(crate) fn files(&self, branch: &str) -> Vec<String> {
         let out = git(
             &self.remote(),
             &["ls-tree", "-r", "--format=%(objectmode) %(path)", branch],
@@ -153,15 +153,15 @@ impl Bed {
         out.lines().map(str::to_owned).collect()
     }
 
-    pub(super) fn content(&self, branch: &str, path: &str) -> String {
+    pub(crate) fn content(&self, branch: &str, path: &str) -> String {
         git(&self.remote(), &["show", &format!("{branch}:{path}")])
     }
 
-    pub(super) fn tip(&self, branch: &str) -> String {
+    pub(crate) fn tip(&self, branch: &str) -> String {
         git(&self.remote(), &["rev-parse", branch])
     }
 
-    pub(super) fn assert_sound(&self) {
+    pub(crate) fn assert_sound(&self) {
         let found = git(
             &self.remote(),
             &["fsck", "--strict", "--full", "--no-dangling"],
@@ -174,28 +174,28 @@ impl Bed {
     }
 }
 
-pub(super) fn person(name: &str) -> Signature {
+pub(crate) fn person(name: &str) -> Signature {
     Signature {
         name: name.to_owned(),
         email: format!("{}@example.com", name.to_lowercase().replace(' ', "-")),
     }
 }
 
-pub(super) fn write(path: &str, content: &str) -> PathChange {
+pub(crate) fn write(path: &str, content: &str) -> PathChange {
     PathChange {
         path: path.to_owned(),
         content: Some(Bytes::copy_from_slice(content.as_bytes())),
     }
 }
 
-pub(super) fn delete(path: &str) -> PathChange {
+pub(crate) fn delete(path: &str) -> PathChange {
     PathChange {
         path: path.to_owned(),
         content: None,
     }
 }
 
-pub(super) fn plan(author: &str, message: &str, changes: &[PathChange]) -> CommitPlan {
+pub(crate) fn plan(author: &str, message: &str, changes: &[PathChange]) -> CommitPlan {
     CommitPlan {
         author: person(author),
         message: message.to_owned(),

@@ -134,7 +134,7 @@ fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orph
     };
     let selected = |group: &str, resource: &str, namespace: &str| {
         destination.selections.iter().any(|((g, r), selection)| {
-            manifest::encode_segment(g) == group
+            group_segment(g) == group
                 && manifest::encode_segment(r) == resource
                 && selection.operations(namespace).is_some()
         })
@@ -167,4 +167,174 @@ fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orph
         });
     }
     Ok(orphans)
+}
+
+/// How a group stands in a path: core has no segment.
+fn group_segment(group: &str) -> String {
+    if group.is_empty() {
+        String::new()
+    } else {
+        manifest::encode_segment(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::SecretPolicy;
+    use crate::change::{Cause, DestinationKey};
+    use crate::commit::{CommitOptions, CommitPlan};
+    use crate::discovery::ServedType;
+    use crate::git::RepoUrl;
+    use crate::git::testing::{Bed, person, write};
+    use crate::rules::{BranchKey, Operations};
+    use crate::workers::BatchLimits;
+
+    const MAPS: (&str, &str, bool) = ("", "configmaps", true);
+    const DEPLOYMENTS: (&str, &str, bool) = ("apps", "deployments", true);
+    const CLASSES: (&str, &str, bool) = ("scheduling.k8s.io", "priorityclasses", false);
+
+    fn selection(
+        (group, resource, namespaced): (&str, &str, bool),
+        namespaces: &[&str],
+    ) -> Arc<TypeSelection> {
+        Arc::new(TypeSelection {
+            served: Arc::new(ServedType {
+                group: group.to_owned(),
+                version: "v1".to_owned(),
+                resource: resource.to_owned(),
+                kind: String::new(),
+                namespaced,
+            }),
+            everywhere: namespaces.is_empty().then_some(Operations::ALL),
+            namespaces: namespaces
+                .iter()
+                .map(|n| ((*n).to_owned(), Operations::ALL))
+                .collect(),
+            rules: Vec::new(),
+        })
+    }
+
+    fn destination(selections: &[Arc<TypeSelection>]) -> Arc<DestinationPlan> {
+        let url = RepoUrl::parse("https://git.example.com/a/b.git").unwrap();
+        let by_type = |s: &Arc<TypeSelection>| {
+            (
+                (s.served.group.clone(), s.served.resource.clone()),
+                s.clone(),
+            )
+        };
+        Arc::new(DestinationPlan {
+            key: DestinationKey {
+                namespace: "lab".to_owned(),
+                name: "all".to_owned(),
+            },
+            uid: String::new(),
+            branch: BranchKey {
+                repository: url.normalised(),
+                branch: "main".to_owned(),
+                secret: String::new(),
+            },
+            url,
+            repo_name: "repo".to_owned(),
+            secret_name: None,
+            base_folder: "live".to_owned(),
+            secret_policy: SecretPolicy::Omit,
+            take_over: None,
+            limits: BatchLimits::default(),
+            commit: CommitOptions {
+                bot: person("bot"),
+                email_domain: "example.com".to_owned(),
+            },
+            selections: selections.iter().map(by_type).collect::<BTreeMap<_, _>>(),
+            resolved: true,
+        })
+    }
+
+    /// The orphans among these files.
+    fn swept(files: &[&str], selections: &[Arc<TypeSelection>], unit: Unit) -> Vec<String> {
+        let bed = Bed::empty();
+        let mut engine = bed.open("main");
+        let changes = files.iter().map(|file| write(file, file)).collect();
+        engine
+            .commit(CommitPlan {
+                author: person("p"),
+                message: "m".to_owned(),
+                changes,
+            })
+            .unwrap();
+        let sweep = Sweep {
+            destination: destination(selections),
+            unit,
+            cause: Cause::Resync,
+        };
+        orphans(&engine, &sweep)
+            .unwrap()
+            .into_iter()
+            .map(|orphan| orphan.path)
+            .collect()
+    }
+
+    fn listed(selection: &Arc<TypeSelection>, namespace: Option<&str>, live: &[&str]) -> Unit {
+        Unit::Listed {
+            selection: selection.clone(),
+            namespace: namespace.map(ToOwned::to_owned),
+            live: Arc::new(
+                live.iter()
+                    .map(|path| SpecHash::of(path.as_bytes()))
+                    .collect::<HashSet<_>>(),
+            ),
+        }
+    }
+
+    #[test]
+    fn what_is_not_live_goes_at_every_version() {
+        let maps = selection(MAPS, &[]);
+        let files = [
+            "live/v1/configmaps/a/kept.yaml",
+            "live/v1/configmaps/a/gone.yaml",
+            "live/v1beta1/configmaps/a/kept.yaml",
+        ];
+        let unit = listed(&maps, None, &files[..1]);
+        assert_eq!(swept(&files, &[maps], unit), files[1..]);
+    }
+
+    #[test]
+    fn a_list_of_one_namespace_judges_no_other() {
+        let maps = selection(MAPS, &["a", "b"]);
+        let files = [
+            "live/v1/configmaps/a/gone.yaml",
+            "live/v1/configmaps/b/unknown.yaml",
+        ];
+        let unit = listed(&maps, Some("a"), &[]);
+        assert_eq!(swept(&files, &[maps], unit), files[..1]);
+    }
+
+    #[test]
+    fn what_no_rule_selects_goes_and_the_rest_stays() {
+        let selections = [
+            selection(MAPS, &["a"]),
+            selection(DEPLOYMENTS, &[]),
+            selection(CLASSES, &[]),
+        ];
+        let kept = [
+            "live/v1/configmaps/a/one.yaml",
+            "live/apps/v1/deployments/anywhere/one.yaml",
+            "live/scheduling.k8s.io/v1/priorityclasses/one.yaml",
+            "live/.gitops-reverser",
+            "live/README.md",
+            "live/v1/configmaps/b/notes.txt",
+            "live/one.yaml",
+            "other/v1/configmaps/b/one.yaml",
+        ];
+        let orphans = [
+            "live/apps/v1/statefulsets/a/one.yaml",
+            "live/v1/configmaps/b/one.yaml",
+            "live/v1/secrets/a/one.yaml",
+        ];
+        let files: Vec<&str> = kept.iter().chain(&orphans).copied().collect();
+        assert_eq!(swept(&files, &selections, Unit::Unselected), orphans);
+    }
 }
