@@ -1,8 +1,9 @@
 //! The bare clone on disk, and objects that are not on disk yet.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
-use git2::{ObjectType, Oid, Repository, RepositoryInitOptions};
+use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::error::EngineError;
 use super::url::RepoUrl;
@@ -194,7 +195,7 @@ impl Store {
         if self.in_memory == 0 || !self.unsaved.is_empty() {
             return Ok(());
         }
-        let reopen = || with_memory(Repository::open_bare(self.repository.path())?);
+        let reopen = || with_memory(open(self.repository.path())?);
         self.repository =
             reopen().map_err(|error| EngineError::local("cannot open the clone again", &error))?;
         self.in_memory = 0;
@@ -213,12 +214,19 @@ impl Store {
 }
 
 fn reuse(directory: &Path, url: &RepoUrl, branch: &str) -> Result<Repository, git2::Error> {
-    let repository = Repository::open_bare(directory)?;
+    let repository = open(directory)?;
     let config = repository.config()?.snapshot()?;
     if config.get_str(URL_KEY)? != url.normalised() || config.get_str(BRANCH_KEY)? != branch {
         return Err(git2::Error::from_str("a clone of something else"));
     }
     with_memory(repository)
+}
+
+/// Not `Repository::open_bare`: that one does not read the `shallow` file, and every walk then fails at the commit
+/// below which there is nothing (libgit2 1.9, `git_repository_open_bare` never loads grafts).
+fn open(directory: &Path) -> Result<Repository, git2::Error> {
+    let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE;
+    Repository::open_ext(directory, flags, &[] as &[&OsStr])
 }
 
 fn with_memory(repository: Repository) -> Result<Repository, git2::Error> {
