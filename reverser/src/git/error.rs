@@ -170,6 +170,12 @@ const NOT_FOUND_WORDS: &[&str] = &[
 // === impl EngineError ===
 
 impl EngineError {
+    /// Whether an error of a conversation with a remote is about our own objects.
+    pub(super) fn is_local(error: &git2::Error) -> bool {
+        use ErrorClass::{Object, Odb, Sha1, Tree, Zlib};
+        matches!(error.class(), Odb | Object | Sha1 | Tree | Zlib)
+    }
+
     pub(super) fn local(what: &'static str, error: &git2::Error) -> Self {
         let message = scrub(error.message());
         match error.class() {

@@ -1,6 +1,6 @@
 //! What the remote has.
 
-use git2::{AutotagOption, ErrorClass, FetchOptions, Oid};
+use git2::{AutotagOption, FetchOptions, Oid};
 
 use super::engine::Engine;
 use super::error::EngineError;
@@ -72,11 +72,11 @@ pub(super) fn fetch(
     branch: &str,
 ) -> Result<Tips, EngineError> {
     session.prepare()?;
-    let failed = |error: &git2::Error| match error.class() {
-        ErrorClass::Odb | ErrorClass::Object | ErrorClass::Zlib | ErrorClass::Sha1 => {
-            EngineError::local("cannot fetch into the clone", error)
+    let failed = |error: &git2::Error| {
+        if EngineError::is_local(error) {
+            return EngineError::local("cannot fetch into the clone", error);
         }
-        _ => session.error(error).into(),
+        session.error(error).into()
     };
     let repository = store.repository();
     let mut remote = repository

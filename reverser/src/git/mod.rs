@@ -19,6 +19,7 @@ mod read;
 mod replay;
 mod scrub;
 mod session;
+mod signals;
 mod ssh;
 mod store;
 mod tls;

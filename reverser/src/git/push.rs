@@ -7,7 +7,7 @@ use git2::{ErrorClass, ErrorCode, Oid, PushOptions};
 use rand::Rng as _;
 
 use super::engine::Engine;
-use super::error::{PushError, RemoteError};
+use super::error::{EngineError, PushError, RemoteError};
 use super::fetch::RefreshOutcome;
 use super::session::Session;
 use super::store::LOCAL_REF;
@@ -43,6 +43,8 @@ enum Attempt {
         by_rule: bool,
     },
     Failed(RemoteError),
+    /// The clone can't be read.
+    Broken(EngineError),
 }
 
 impl Engine {
@@ -62,11 +64,14 @@ impl Engine {
             let Some(tip) = self.unpushed.last().copied() else {
                 return Ok(PushOutcome::UpToDate { replays });
             };
-            let result = self.try_push(tip);
-            if matches!(result, Attempt::Done) {
-                self.pushed(tip)?;
-                return Ok(PushOutcome::Pushed { commits, replays });
-            }
+            let result = match self.try_push(tip) {
+                Attempt::Done => {
+                    self.pushed(tip)?;
+                    return Ok(PushOutcome::Pushed { commits, replays });
+                }
+                Attempt::Broken(error) => return Err(error.into()),
+                result => result,
+            };
             let tips = match (self.fetch(), &result) {
                 (Ok(tips), _) => tips,
                 (Err(_), Attempt::Failed(error)) => return Err(error.clone().into()),
@@ -174,6 +179,9 @@ impl Engine {
                     true,
                     "the server could not unpack what was sent (it may be too large, or the server's disk full)",
                 )
+            }
+            (Err(error), _) if EngineError::is_local(&error) => {
+                Attempt::Broken(EngineError::local("cannot push from the clone", &error))
             }
             (Err(error), _) => Attempt::Failed(session.error(&error)),
         }

@@ -11,6 +11,7 @@ use git2::{
 use super::credentials::{Auth, Credentials};
 use super::error::RemoteError;
 use super::scrub::scrub;
+use super::signals::Blocked;
 use super::ssh;
 use super::timeouts;
 use super::url::RepoUrl;
@@ -24,6 +25,9 @@ pub(super) struct Session<'a> {
     deadline: Instant,
     expired: Cell<bool>,
     said: RefCell<Vec<u8>>,
+    /// Why we don't trust the server. libgit2's SSH transport has words of its own for it.
+    distrust: RefCell<Option<String>>,
+    _signals: Blocked,
 }
 
 impl<'a> Session<'a> {
@@ -34,6 +38,8 @@ impl<'a> Session<'a> {
             deadline: Instant::now() + timeouts::OPERATION,
             expired: Cell::new(false),
             said: RefCell::default(),
+            distrust: RefCell::default(),
+            _signals: Blocked::new(),
         }
     }
 
@@ -97,6 +103,9 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn error(&self, error: &git2::Error) -> RemoteError {
+        if let Some(message) = self.distrust.take() {
+            return RemoteError::Untrusted { message };
+        }
         RemoteError::classify(error, self.expired.get(), &self.said())
     }
 
@@ -143,11 +152,9 @@ impl<'a> Session<'a> {
         host: &str,
     ) -> Result<CertificateCheckStatus, git2::Error> {
         let refuse = |why: String| {
-            Err(git2::Error::new(
-                ErrorCode::Certificate,
-                ErrorClass::Callback,
-                why,
-            ))
+            let error = git2::Error::new(ErrorCode::Certificate, ErrorClass::Callback, &why);
+            self.distrust.replace(Some(why));
+            Err(error)
         };
         if let Some(x509) = certificate.as_x509() {
             return match &self.credentials.ca {
