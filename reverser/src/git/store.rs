@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use git2::{ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags};
+use git2::{
+    ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags,
+};
 
 use super::error::EngineError;
 use super::url::RepoUrl;
@@ -71,14 +73,20 @@ impl Store {
     /// Opens the clone in `directory`, or makes an empty one: also where what is there is damaged, or of another
     /// repository or branch, and is thrown away for that.
     pub(super) fn open(directory: &Path, url: &RepoUrl, branch: &str) -> Result<Self, EngineError> {
-        if let Ok(repository) = reuse(directory, url, branch) {
-            return Ok(Self {
+        match reuse(directory, url, branch) {
+            Ok(repository) => Ok(Self {
                 repository,
                 unsaved: Vec::new(),
                 in_memory: 0,
-            });
+            }),
+            // Out of descriptors, or a failing disk: no reason to throw away commits that were not pushed.
+            Err(error)
+                if error.class() == ErrorClass::Os && error.code() != ErrorCode::NotFound =>
+            {
+                Err(EngineError::local("cannot open the clone", &error))
+            }
+            Err(_) => Self::create(directory, url, branch),
         }
-        Self::create(directory, url, branch)
     }
 
     /// Throws away whatever is in `directory`.
@@ -214,12 +222,32 @@ impl Store {
 }
 
 fn reuse(directory: &Path, url: &RepoUrl, branch: &str) -> Result<Repository, git2::Error> {
+    remove_leftovers(directory);
     let repository = open(directory)?;
     let config = repository.config()?.snapshot()?;
     if config.get_str(URL_KEY)? != url.normalised() || config.get_str(BRANCH_KEY)? != branch {
         return Err(git2::Error::from_str("a clone of something else"));
     }
     with_memory(repository)
+}
+
+/// A process that was killed leaves locks, which would stop this one for good, and packs half written. The directory is
+/// ours alone. Best effort: what can't be removed will be an error later, if it matters.
+fn remove_leftovers(clone: &Path) {
+    let leftover = |folder: &str, name: &str| match folder {
+        "objects/pack" => !name.starts_with("pack-"),
+        _ => name.ends_with(".lock"),
+    };
+    for folder in ["", "refs/gitops-reverser", "objects/pack"] {
+        let Ok(files) = std::fs::read_dir(clone.join(folder)) else {
+            continue;
+        };
+        for file in files.filter_map(Result::ok) {
+            if leftover(folder, &file.file_name().to_string_lossy()) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
+    }
 }
 
 /// Not `Repository::open_bare`: that one does not read the `shallow` file, and every walk then fails at the commit
@@ -265,8 +293,8 @@ pub(super) fn read_object(
     let object = odb.read(oid)?;
     if object.kind() != kind {
         return Err(git2::Error::new(
-            git2::ErrorCode::Invalid,
-            git2::ErrorClass::Odb,
+            ErrorCode::Invalid,
+            ErrorClass::Odb,
             format!("{oid} is not a {kind}"),
         ));
     }

@@ -118,19 +118,18 @@ fn pushed_commits_that_somebody_reset_are_not_brought_back() {
 
 #[test]
 fn damaged_clones_are_replaced() {
-    let damages: [(&str, fn(&std::path::Path)); 4] = [
+    type Damage = fn(&std::path::Path);
+    let damages: [(&str, Damage); 4] = [
         ("no HEAD", |clone| {
-            std::fs::remove_file(clone.join("HEAD")).unwrap()
+            std::fs::remove_file(clone.join("HEAD")).unwrap();
         }),
         ("no objects", |clone| {
             std::fs::remove_dir_all(clone.join("objects")).unwrap();
             std::fs::create_dir(clone.join("objects")).unwrap();
         }),
         ("cut packs", |clone| {
-            for file in std::fs::read_dir(clone.join("objects/pack"))
-                .unwrap()
-                .map(Result::unwrap)
-            {
+            let packs = std::fs::read_dir(clone.join("objects/pack")).unwrap();
+            for file in packs.map(Result::unwrap) {
                 std::fs::remove_file(file.path()).unwrap();
                 std::fs::File::create(file.path())
                     .unwrap()
@@ -139,7 +138,7 @@ fn damaged_clones_are_replaced() {
             }
         }),
         ("nonsense for a state", |clone| {
-            std::fs::write(clone.join("gitops-reverser-state"), b"\xff\x00").unwrap()
+            std::fs::write(clone.join("gitops-reverser-state"), b"\xff\x00").unwrap();
         }),
     ];
     for (what, damage) in damages {
@@ -159,6 +158,33 @@ fn damaged_clones_are_replaced() {
         engine.push().unwrap();
         bed.assert_sound();
     }
+}
+
+#[test]
+fn locks_of_a_killed_process_stop_nobody() {
+    let bed = Bed::with_readme();
+    let mut engine = bed.open("main");
+    engine
+        .commit(plan("alice", "one", &[write("x/a.yaml", "a\n")]))
+        .unwrap();
+    engine.persist().unwrap();
+    drop(engine);
+    for lock in [
+        "shallow.lock",
+        "config.lock",
+        "refs/gitops-reverser/local.lock",
+        "objects/pack/pack_git2_half",
+    ] {
+        std::fs::write(bed.work_dir().join(lock), "").unwrap();
+    }
+    let mut engine = bed.open("main");
+    assert_eq!(engine.resumed(), Resumed::Kept { commits: 1 });
+    engine
+        .commit(plan("alice", "two", &[write("x/a.yaml", "b\n")]))
+        .unwrap();
+    engine.push().unwrap();
+    assert!(!bed.work_dir().join("objects/pack/pack_git2_half").exists());
+    bed.assert_sound();
 }
 
 #[test]

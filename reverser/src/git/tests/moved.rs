@@ -99,7 +99,7 @@ fn our_files_win_and_others_stay_in_a_replay() {
 fn a_replayed_replacement_of_a_symlink_replaces_it_again() {
     let bed = Bed::with_readme();
     bed.somebody("main", &[], |directory| {
-        std::os::unix::fs::symlink("README", directory.join("x")).unwrap()
+        std::os::unix::fs::symlink("README", directory.join("x")).unwrap();
     });
     let mut engine = bed.open("main");
     engine
