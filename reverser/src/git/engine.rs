@@ -67,7 +67,7 @@ pub struct Engine {
     /// Oldest first, each the parent of the next.
     pub(super) unpushed: Vec<Oid>,
     pub(super) resumed: Resumed,
-    pub(super) folder: RefCell<Option<FolderCache>>,
+    pub(super) folders: RefCell<FolderCache>,
 }
 
 impl Engine {
@@ -111,7 +111,7 @@ impl Engine {
             base: None,
             unpushed: Vec::new(),
             resumed: Resumed::Nothing,
-            folder: RefCell::default(),
+            folders: RefCell::default(),
         };
         let tips = engine.fetch()?;
         engine.resume(tips);

@@ -1,13 +1,14 @@
 //! Looking into the tip.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use git2::{ObjectType, Oid};
 
 use super::engine::Engine;
 use super::error::EngineError;
 use super::store::read_object;
-use super::tree::{Found, entries, find};
+use super::tree::{Entry, entries};
 
 /// A regular file of the tip.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +19,24 @@ pub struct FileEntry {
     pub oid: Oid,
 }
 
-/// The folder that was looked at last: neighbours are asked for one after the other.
+/// Entries of folders that are kept parsed: some 100 bytes each. Beyond it the cache starts anew.
+const MAX_CACHED: usize = 100_000;
+
+/// Parsed folders by tree: never stale, since a tree's id is its content.
+#[derive(Default)]
 pub(super) struct FolderCache {
-    tip: Oid,
-    directory: String,
-    files: HashMap<Vec<u8>, Oid>,
+    folders: HashMap<Oid, Arc<Folder>>,
+    entries: usize,
+}
+
+type Folder = HashMap<Vec<u8>, Found>;
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    oid: Oid,
+    is_tree: bool,
+    is_file: bool,
 }
 
 impl Engine {
@@ -30,32 +44,8 @@ impl Engine {
     /// the clone can't be read (which the next commit will tell).
     #[must_use]
     pub fn blob_id(&self, path: &str) -> Option<Oid> {
-        let tip = self.tip()?;
-        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let mut cache = self.folder.borrow_mut();
-        let fits = cache
-            .as_ref()
-            .is_some_and(|folder| folder.tip == tip && folder.directory == directory);
-        if !fits {
-            let files = self.files_of(directory).ok()?;
-            *cache = Some(FolderCache {
-                tip,
-                directory: directory.to_owned(),
-                files,
-            });
-        }
-        cache.as_ref()?.files.get(name.as_bytes()).copied()
-    }
-
-    fn files_of(&self, directory: &str) -> Result<HashMap<Vec<u8>, Oid>, EngineError> {
-        let Some(tree) = self.folder_tree(directory)? else {
-            return Ok(HashMap::new());
-        };
-        let bytes = self.read_tree(tree)?;
-        Ok(entries(&bytes)
-            .filter(super::tree::Entry::is_file)
-            .map(|e| (e.name.to_vec(), e.oid))
-            .collect())
+        let found = self.found(path).ok()??;
+        found.is_file.then_some(found.oid)
     }
 
     /// The content of the regular file at `path`; `None` as for [`blob_id`](Self::blob_id).
@@ -154,13 +144,44 @@ impl Engine {
             .map(|found| found.oid))
     }
 
+    /// Symlinks are not followed.
     fn found(&self, path: &str) -> Result<Option<Found>, EngineError> {
         let Some(tip) = self.tip() else {
             return Ok(None);
         };
-        let root = self.tree_of(tip)?;
-        find(&self.store.odb()?, root, path)
-            .map_err(|error| EngineError::local("cannot read a folder", &error))
+        let mut tree = self.tree_of(tip)?;
+        let mut segments = path.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            match self.folder(tree)?.get(segment.as_bytes()) {
+                Some(found) if segments.peek().is_none() => return Ok(Some(*found)),
+                Some(found) if found.is_tree => tree = found.oid,
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn folder(&self, tree: Oid) -> Result<Arc<Folder>, EngineError> {
+        let mut cache = self.folders.borrow_mut();
+        if let Some(folder) = cache.folders.get(&tree) {
+            return Ok(Arc::clone(folder));
+        }
+        let bytes = self.read_tree(tree)?;
+        let found = |entry: Entry<'_>| Found {
+            oid: entry.oid,
+            is_tree: entry.is_tree(),
+            is_file: entry.is_file(),
+        };
+        let folder: Folder = entries(&bytes)
+            .map(|entry| (entry.name.to_vec(), found(entry)))
+            .collect();
+        if cache.entries + folder.len() > MAX_CACHED {
+            *cache = FolderCache::default();
+        }
+        cache.entries += folder.len();
+        let folder = Arc::new(folder);
+        cache.folders.insert(tree, Arc::clone(&folder));
+        Ok(folder)
     }
 
     pub(super) fn tree_of(&self, commit: Oid) -> Result<Oid, EngineError> {

@@ -1,5 +1,6 @@
 //! The engine on real repositories.
 
 mod clone;
+mod laws;
 mod moved;
 mod trees;

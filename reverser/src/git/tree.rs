@@ -81,9 +81,22 @@ pub(super) struct Edits<'a> {
     by_name: BTreeMap<&'a [u8], Node<'a>>,
 }
 
-enum Node<'a> {
-    File(Edit<'a>),
-    Folder(Edits<'a>),
+/// Edits of one name, as a file and as a folder. At most one of them writes.
+#[derive(Default)]
+struct Node<'a> {
+    file: Option<Edit<'a>>,
+    folder: Edits<'a>,
+}
+
+impl Node<'_> {
+    fn writes_file(&self) -> bool {
+        self.file.is_some_and(|edit| edit.oid().is_some())
+    }
+
+    fn writes_below(&self) -> bool {
+        let mut nodes = self.folder.by_name.values();
+        nodes.any(|node| node.writes_file() || node.writes_below())
+    }
 }
 
 /// What edits came to.
@@ -99,53 +112,23 @@ impl<'a> Edits<'a> {
     /// Where a file is written that another write needs as a folder, or a file is changed twice. A removal yields to a write.
     pub(super) fn add(&mut self, path: &'a [u8], edit: Edit<'a>) -> Result<(), PathError> {
         let conflict = || PathError::Conflict(String::from_utf8_lossy(path).into_owned());
-        let removes = matches!(edit, Edit::Remove);
+        let writes = edit.oid().is_some();
         let mut folder = self;
         let mut rest = path;
         while let Some(slash) = rest.iter().position(|byte| *byte == b'/') {
-            let (name, below) = (&rest[..slash], &rest[slash + 1..]);
-            let node = folder
-                .by_name
-                .entry(name)
-                .or_insert_with(|| Node::Folder(Edits::default()));
-            if let Node::File(over) = node {
-                match over {
-                    Edit::Remove => *node = Node::Folder(Edits::default()),
-                    // The file that is put here takes the whole folder's place.
-                    _ if removes => return Ok(()),
-                    _ => return Err(conflict()),
-                }
-            }
-            let Node::Folder(inner) = node else {
+            let node = folder.by_name.entry(&rest[..slash]).or_default();
+            if writes && node.writes_file() {
                 return Err(conflict());
-            };
-            folder = inner;
-            rest = below;
+            }
+            folder = &mut node.folder;
+            rest = &rest[slash + 1..];
         }
-        match folder.by_name.get_mut(rest) {
-            None => {
-                folder.by_name.insert(rest, Node::File(edit));
-            }
-            Some(Node::Folder(inner)) if inner.writes() => {
-                if !removes {
-                    return Err(conflict());
-                }
-            }
-            Some(node @ Node::Folder(_)) => {
-                if !removes {
-                    *node = Node::File(edit);
-                }
-            }
-            Some(Node::File(_)) => return Err(conflict()),
+        let node = folder.by_name.entry(rest).or_default();
+        if node.file.is_some() || (writes && node.writes_below()) {
+            return Err(conflict());
         }
+        node.file = Some(edit);
         Ok(())
-    }
-
-    fn writes(&self) -> bool {
-        self.by_name.values().any(|node| match node {
-            Node::File(edit) => edit.oid().is_some(),
-            Node::Folder(inner) => inner.writes(),
-        })
     }
 
     /// The tree that `base` becomes: `base` itself where nothing changes, `None` where nothing is left.
@@ -165,50 +148,16 @@ impl<'a> Edits<'a> {
         let mut splice = Splice::default();
         let mut met = HashSet::with_capacity(self.by_name.len());
         for entry in entries(&bytes) {
-            let Some(node) = self.by_name.get(entry.name) else {
-                splice.keep(entry);
-                continue;
-            };
-            if !met.insert(entry.name) {
-                splice.changed = true;
-                continue;
-            }
-            match node {
-                Node::File(Edit::Remove) if entry.is_tree() => splice.keep(entry),
-                Node::File(Edit::Remove) => {
-                    applied.deleted += 1;
-                    splice.changed = true;
-                }
-                Node::File(edit) if entry.is_file() && edit.oid() == Some(entry.oid) => {
-                    splice.keep(entry);
-                }
-                Node::File(edit) => {
-                    splice.put(entry.name, FILE_MODE, write(objects, *edit, applied)?);
-                }
-                Node::Folder(inner) if entry.is_tree() => {
-                    match inner.apply(objects, Some(entry.oid), applied)? {
-                        Some(oid) if oid == entry.oid => splice.keep(entry),
-                        Some(oid) => splice.put(entry.name, TREE_MODE, Some(oid)),
-                        None => splice.changed = true,
-                    }
-                }
-                Node::Folder(inner) if inner.writes() => {
-                    let oid = inner.apply(objects, None, applied)?;
-                    splice.put(entry.name, TREE_MODE, oid);
-                }
-                Node::Folder(_) => splice.keep(entry),
+            match self.by_name.get(entry.name) {
+                None => splice.keep(entry),
+                // Twice in a tree: somebody's mistake, which ends here.
+                Some(_) if !met.insert(entry.name) => splice.changed = true,
+                Some(node) => node.apply(objects, entry, &mut splice, applied)?,
             }
         }
         for (name, node) in &self.by_name {
-            if met.contains(name) {
-                continue;
-            }
-            match node {
-                Node::File(edit) => splice.put(name, FILE_MODE, write(objects, *edit, applied)?),
-                Node::Folder(inner) => {
-                    let oid = inner.apply(objects, None, applied)?;
-                    splice.put(name, TREE_MODE, oid);
-                }
+            if !met.contains(name) {
+                node.create(objects, name, &mut splice, applied)?;
             }
         }
         if !splice.changed {
@@ -222,19 +171,68 @@ impl<'a> Edits<'a> {
     }
 }
 
-fn write(
-    objects: &mut Objects<'_>,
-    edit: Edit<'_>,
-    applied: &mut Applied,
-) -> Result<Option<Oid>, git2::Error> {
-    if edit.oid().is_some() {
-        applied.written += 1;
+impl Node<'_> {
+    /// On what stands there.
+    fn apply<'t>(
+        &self,
+        objects: &mut Objects<'_>,
+        entry: Entry<'t>,
+        splice: &mut Splice<'t>,
+        applied: &mut Applied,
+    ) -> Result<(), git2::Error> {
+        let removes = matches!(self.file, Some(Edit::Remove));
+        if self.writes_file() {
+            if entry.is_file() && self.file.and_then(|edit| edit.oid()) == Some(entry.oid) {
+                splice.keep(entry);
+                return Ok(());
+            }
+            return self.create(objects, entry.name, splice, applied);
+        }
+        if entry.is_tree() {
+            match self.folder.apply(objects, Some(entry.oid), applied)? {
+                Some(oid) if oid == entry.oid => splice.keep(entry),
+                Some(oid) => splice.put(entry.name, TREE_MODE, oid),
+                None => splice.changed = true,
+            }
+            return Ok(());
+        }
+        if removes {
+            applied.deleted += 1;
+            splice.changed = true;
+        }
+        if self.writes_below() {
+            return self.create(objects, entry.name, splice, applied);
+        }
+        if !removes {
+            splice.keep(entry);
+        }
+        Ok(())
     }
-    if let Edit::Write { content, .. } = edit {
-        applied.bytes += content.len();
-        return objects.write(ObjectType::Blob, content).map(Some);
+
+    /// On nothing, or in place of whatever is there.
+    fn create(
+        &self,
+        objects: &mut Objects<'_>,
+        name: &[u8],
+        splice: &mut Splice<'_>,
+        applied: &mut Applied,
+    ) -> Result<(), git2::Error> {
+        let put = match self.file {
+            Some(Edit::Write { content, .. }) => {
+                applied.bytes += content.len();
+                Some(objects.write(ObjectType::Blob, content)?)
+            }
+            Some(Edit::Put(oid)) => Some(oid),
+            Some(Edit::Remove) | None => None,
+        };
+        if let Some(oid) = put {
+            applied.written += 1;
+            splice.put(name, FILE_MODE, oid);
+        } else if let Some(oid) = self.folder.apply(objects, None, applied)? {
+            splice.put(name, TREE_MODE, oid);
+        }
+        Ok(())
     }
-    Ok(edit.oid())
 }
 
 /// Kept entries in their order, new ones to go between them.
@@ -251,8 +249,7 @@ impl<'a> Splice<'a> {
         self.kept.push(entry);
     }
 
-    fn put(&mut self, name: &[u8], mode: &[u8], oid: Option<Oid>) {
-        let Some(oid) = oid else { return };
+    fn put(&mut self, name: &[u8], mode: &[u8], oid: Oid) {
         let raw = [mode, b" ", name, b"\0", oid.as_bytes()].concat();
         self.put.insert(sort_key(name, mode == TREE_MODE), raw);
         self.changed = true;
@@ -287,38 +284,6 @@ fn sort_key(name: &[u8], is_tree: bool) -> Vec<u8> {
 fn goes_before(key: &[u8], entry: &Entry<'_>) -> bool {
     let slash: &[u8] = if entry.is_tree() { b"/" } else { b"" };
     key.iter().lt(entry.name.iter().chain(slash))
-}
-
-/// The entry at `path` below `root`, symlinks not followed.
-pub(super) fn find(odb: &Odb<'_>, root: Oid, path: &str) -> Result<Option<Found>, git2::Error> {
-    let mut tree = root;
-    let mut segments = path.split('/').peekable();
-    while let Some(segment) = segments.next() {
-        let bytes = read_object(odb, tree, ObjectType::Tree)?;
-        let Some(entry) = entries(&bytes).find(|entry| entry.name == segment.as_bytes()) else {
-            return Ok(None);
-        };
-        if segments.peek().is_none() {
-            return Ok(Some(Found {
-                oid: entry.oid,
-                is_tree: entry.is_tree(),
-                is_file: entry.is_file(),
-            }));
-        }
-        if !entry.is_tree() {
-            return Ok(None);
-        }
-        tree = entry.oid;
-    }
-    Ok(None)
-}
-
-/// What stands at a path.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub(super) oid: Oid,
-    pub(super) is_tree: bool,
-    pub(super) is_file: bool,
 }
 
 /// A file's path and its new blob, `None` where it was removed.
