@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -483,6 +485,51 @@ fn ssh_with_a_key_and_known_hosts() {
     let lines = format!("{name} ssh-rsa {rsa}\n{}", server.known_hosts());
     let credentials = ssh_secret(&server, repo.url(), &lines).unwrap();
     open(directory.path(), repo.url(), credentials).unwrap();
+}
+
+/// As people keep them: the key with a passphrase, the host's name hashed.
+#[test]
+fn ssh_with_an_encrypted_key_and_hashed_known_hosts() {
+    let server = GitServer::ssh(SshOptions::default()).unwrap();
+    let repo = server.create_repo("shop");
+    repo.commit_as_outsider("README.md", "shop\n");
+    let directory = temp_dir("engine").unwrap();
+    let keygen = |file: &str, content: String, arguments: &[&str]| {
+        let path = directory.path().join(file);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let status = Command::new("ssh-keygen")
+            .args(arguments)
+            .arg("-f")
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        std::fs::read_to_string(path).unwrap()
+    };
+    let encrypt = ["-q", "-p", "-P", "", "-N", "open sesame"];
+    let key = keygen("key", server.private_key_pem(), &encrypt);
+    let hosts = keygen("hosts", server.known_hosts(), &["-H"]);
+    assert!(hosts.starts_with("|1|"));
+    let pairs = [("identity", &*key), ("known_hosts", &*hosts)];
+    let error = secret(repo.url(), &pairs).unwrap_err();
+    assert!(
+        matches!(error, CredentialsError::NeedsPassphrase { .. }),
+        "{error}"
+    );
+    let with = |phrase| {
+        let pairs = [&pairs[..], &[("password", phrase)]].concat();
+        open(
+            directory.path(),
+            repo.url(),
+            secret(repo.url(), &pairs).unwrap(),
+        )
+    };
+    let error = with("wrong").err().unwrap();
+    assert!(error.is_auth(), "{error}");
+    with("open sesame").unwrap();
 }
 
 #[test]
