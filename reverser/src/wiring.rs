@@ -282,7 +282,7 @@ async fn announce_ready(
         health.set_ready(true);
         info!("ready");
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn terminated() -> anyhow::Result<&'static str> {

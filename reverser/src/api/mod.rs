@@ -4,6 +4,10 @@
 //! `charts/gitops-reverser/crds` are made from these types by the binary `crdgen`.
 
 #![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns repeat type_ and json_path, each in its own printcolumn()"
+)]
+#![allow(
     unreachable_pub,
     reason = "KubeSchema repeats each spec in a private scope"
 )]

@@ -463,7 +463,7 @@ fn select(
                 selection
                     .everywhere
                     .map_or(operations, |known| known.union(operations)),
-            )
+            );
         }
         Some(namespace) => {
             let known = selection

@@ -274,7 +274,7 @@ impl StatusBoard {
                 .destinations
                 .entry(destination.clone())
                 .or_default()
-                .settled = false
+                .settled = false;
         });
     }
 
@@ -321,7 +321,7 @@ impl StatusBoard {
                 .destinations
                 .entry(destination.clone())
                 .or_default()
-                .refusal = refusal
+                .refusal = refusal;
         });
     }
 
@@ -332,7 +332,7 @@ impl StatusBoard {
                 .destinations
                 .entry(destination.clone())
                 .or_default()
-                .settled = true
+                .settled = true;
         });
     }
 

@@ -131,11 +131,12 @@ impl Emitter<'_> {
         })
     }
 
-    /// ADDED or MODIFIED.
+    /// ADDED (`created`) or MODIFIED.
     pub(super) fn written(
         &self,
         key: &WatchKey,
         seen: &Seen,
+        created: bool,
         index: &mut Index,
         subscribers: &[Subscriber],
     ) {
@@ -168,7 +169,11 @@ impl Emitter<'_> {
             } else {
                 Operation::Create
             },
-            base: before.as_ref().map(|b| b.resource_version.to_string()),
+            base: match &before {
+                Some(before) => Some(before.resource_version.to_string()),
+                // The first version of this uid, and nothing came between.
+                None => created.then(String::new),
+            },
             version: seen.resource_version.to_string(),
             spec_hash: seen.spec_hash,
             managed_fields_hash: seen.managed_fields_hash,
@@ -179,7 +184,7 @@ impl Emitter<'_> {
         let removed = i64::from(content.is_none());
         self.send(
             key,
-            sighting,
+            &sighting,
             content.as_ref(),
             added - removed,
             subscribers,
@@ -226,13 +231,13 @@ impl Emitter<'_> {
             managed_fields_hash: None,
             scaled_to: None,
         };
-        self.send(key, sighting, None, -1, subscribers);
+        self.send(key, &sighting, None, -1, subscribers);
     }
 
     fn send(
         &self,
         key: &WatchKey,
-        sighting: Sighting,
+        sighting: &Sighting,
         content: Option<&bytes::Bytes>,
         grown: i64,
         subscribers: &[Subscriber],
@@ -244,7 +249,7 @@ impl Emitter<'_> {
         if taken.is_empty() {
             return;
         }
-        let attribution = self.store().join(&sighting);
+        let attribution = self.store().join(sighting);
         debug!(object = %sighting.identity, operation = ?sighting.operation, ?attribution, "changed");
         let unclaimed = matches!(attribution, Attribution::None(Miss::Unseen))
             .then(|| Box::new(sighting.clone()));
@@ -268,7 +273,7 @@ impl Emitter<'_> {
                 unclaimed,
                 seen: Instant::now(),
             };
-            subscriber.queue.push(Item::Write(write));
+            subscriber.queue.push(Item::Write(Box::new(write)));
         }
     }
 }

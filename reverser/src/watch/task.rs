@@ -213,7 +213,10 @@ impl Task {
             }
             let fresh = listing.fresh[at];
             if let Some(write) = emitter.listed(&seen, before.as_ref(), subscriber, fresh) {
-                subscriber.queue.push_when_room(Item::Write(write)).await;
+                subscriber
+                    .queue
+                    .push_when_room(Item::Write(Box::new(write)))
+                    .await;
             }
         }
         self.index.insert(seen.name(), seen.entry());
@@ -313,9 +316,10 @@ impl Task {
 
     /// Handles one event; returns the version to go on from.
     fn on_event(&mut self, event: WatchEvent<Value>) -> Option<String> {
-        let (object, deleted) = match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
-            WatchEvent::Deleted(object) => (object, true),
+        let (object, created, deleted) = match event {
+            WatchEvent::Added(object) => (object, true, false),
+            WatchEvent::Modified(object) => (object, false, false),
+            WatchEvent::Deleted(object) => (object, false, true),
             WatchEvent::Bookmark(bookmark) => return Some(bookmark.metadata.resource_version),
             // Turned into an error by the source.
             WatchEvent::Error(_) => return None,
@@ -329,7 +333,7 @@ impl Task {
         };
         match Seen::new(object, &self.key.served) {
             Ok(seen) if deleted => emitter.deleted(&self.key, &seen, &mut self.index, &subscribers),
-            Ok(seen) => emitter.written(&self.key, &seen, &mut self.index, &subscribers),
+            Ok(seen) => emitter.written(&self.key, &seen, created, &mut self.index, &subscribers),
             Err(error) => warn!(watch = %self.key, %error, "an event was skipped"),
         }
         version

@@ -6,12 +6,12 @@ mod credentials;
 mod limits;
 mod prober;
 mod queue;
+mod registry;
 mod step;
 mod sweep;
 mod worker;
-mod workers;
 
 pub use limits::BatchLimits;
 pub use prober::Prober;
 pub use queue::{Item, Queue, Sweep, Unit, Write};
-pub use workers::{WorkerSettings, Workers};
+pub use registry::{WorkerSettings, Workers};

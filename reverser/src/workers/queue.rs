@@ -66,7 +66,7 @@ pub enum Unit {
 #[derive(Clone, Debug)]
 pub enum Item {
     /// Write or delete one file.
-    Write(Write),
+    Write(Box<Write>),
     /// Delete what is not live.
     Sweep(Sweep),
     /// Everything that was listed for this destination stands before this item.
@@ -280,7 +280,7 @@ impl State {
         }
         let size = |write: &Write| write.change.content.as_ref().map_or(0, Bytes::len);
         self.bytes = self.bytes - size(older) + size(newer);
-        *older = newer.clone();
+        **older = newer.clone();
         self.dropped += 1;
         true
     }

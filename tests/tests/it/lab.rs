@@ -59,8 +59,7 @@ impl<'a> Lab<'a> {
 
     /// A lab whose destination is written to: all ConfigMaps of its namespace.
     pub(crate) async fn watching(self, resources: &[&str]) -> Self {
-        self.repo_config(&self.repo.url().to_owned(), &["main"])
-            .await;
+        self.repo_config(self.repo.url(), &["main"]).await;
         self.destination("all", json!({})).await;
         self.rule("rule", json!([{"resources": resources}])).await;
         self.ready::<WatchRule>("rule").await;

@@ -151,7 +151,7 @@ async fn a_planted_symlink_does_not_lead_out_of_the_folder() {
 #[tokio::test]
 async fn a_type_that_appears_is_watched_and_one_that_goes_is_not() {
     let lab = Lab::shared("types").await;
-    lab.repo_config(&lab.repo.url().to_owned(), &["main"]).await;
+    lab.repo_config(lab.repo.url(), &["main"]).await;
     lab.destination("all", json!({})).await;
     let group = format!("{}.example.com", lab.namespace);
     lab.rule(
