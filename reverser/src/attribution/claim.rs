@@ -16,6 +16,8 @@ use super::verdicts::{GAP, Verdict};
 pub(super) enum Chance {
     MoreToCome,
     Last,
+    /// What was found by comparing may be older than any observation: nothing was missed.
+    Reconciled,
 }
 
 /// Whether what waits on the version itself is over too.
@@ -67,6 +69,12 @@ impl Store {
     /// finds what came late. To be called once, when the change's batch closes.
     pub fn rejoin(&self, sighting: &Sighting) -> Attribution {
         self.join_at(sighting, Chance::Last, Instant::now())
+    }
+
+    /// Who made a change that was found by comparing a list with Git. As [`rejoin`](Self::rejoin),
+    /// but to find nobody counts as no miss.
+    pub fn recall(&self, sighting: &Sighting) -> Attribution {
+        self.join_at(sighting, Chance::Reconciled, Instant::now())
     }
 
     /// A write that changed nothing for Git (status, say) has replaced `base`.
@@ -158,7 +166,7 @@ impl Store {
         match attribution {
             Attribution::Exact(_) => self.metrics().hit(HitTier::Exact),
             Attribution::Content(_) => self.metrics().hit(HitTier::Content),
-            Attribution::None(Miss::Unseen) if chance == Chance::MoreToCome => {}
+            Attribution::None(Miss::Unseen) if chance != Chance::Last => {}
             Attribution::None(miss) => self.metrics().miss(*miss),
         }
     }

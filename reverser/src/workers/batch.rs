@@ -84,8 +84,11 @@ fn effective(
     }
     if let Some(mut sighting) = write.unclaimed.take() {
         sighting.operation = change.operation;
-        let found = store.rejoin(&sighting);
-        if change.cause == Cause::Live || !matches!(found, Attribution::None(_)) {
+        if change.cause == Cause::Live {
+            change.attribution = store.rejoin(&sighting);
+        } else if let found @ (Attribution::Exact(_) | Attribution::Content(_)) =
+            store.recall(&sighting)
+        {
             change.attribution = found;
         }
     }
@@ -120,7 +123,7 @@ fn swept(
             managed_fields_hash: None,
             scaled_to: None,
         };
-        let attribution = match store.rejoin(&sighting) {
+        let attribution = match store.recall(&sighting) {
             Attribution::None(_) => Attribution::None(Miss::Reconciled),
             found => found,
         };
