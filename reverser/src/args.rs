@@ -85,7 +85,7 @@ pub struct Args {
     )]
     pub introspection_bind_address: BindAddress,
 
-    /// Elect a leader among several replicas
+    /// Elect a leader among several replicas; refused, as there is no failover yet
     #[arg(long, env = "GITOPS_REVERSER_LEADER_ELECT", default_value_t = false, action = clap::ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_elect: bool,

@@ -36,6 +36,10 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// # Errors
 /// When it can't start, or when a part that must live has ended.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !args.leader_elect,
+        "--leader-elect: there is no failover yet; run one replica without it"
+    );
     let client = connect(&args).await?;
     let cluster_id = cluster_id(&client).await?;
     info!(version = env!("CARGO_PKG_VERSION"), cluster_id, "starting");

@@ -6,4 +6,5 @@
 mod authors;
 mod lab;
 mod reconcile;
+mod ssh;
 mod testbed;
