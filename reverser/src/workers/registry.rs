@@ -53,6 +53,8 @@ pub(super) type WorkerPlan = Vec<Arc<DestinationPlan>>;
 struct Handle {
     queue: Arc<Queue>,
     plan: watch::Sender<WorkerPlan>,
+    /// Ends the worker after the round that it is in.
+    retired: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -62,6 +64,8 @@ pub struct Workers {
     global: Arc<Semaphore>,
     per_repo: Mutex<HashMap<String, Arc<Semaphore>>>,
     handles: Mutex<BTreeMap<BranchKey, Handle>>,
+    /// Workers that are on their way out, and still have their clone.
+    retiring: Mutex<BTreeMap<BranchKey, JoinHandle<()>>>,
 }
 
 impl Workers {
@@ -74,6 +78,7 @@ impl Workers {
             global,
             per_repo: Mutex::default(),
             handles: Mutex::default(),
+            retiring: Mutex::default(),
         }
     }
 
@@ -87,14 +92,20 @@ impl Workers {
                 .push(destination.clone());
         }
         let mut handles = self.handles.lock();
-        handles.retain(|key, handle| {
-            let keep = branches.contains_key(key);
-            if !keep {
-                info!(branch = %key, "no destination writes to this branch any more");
-                handle.task.abort();
+        let mut retiring = self.retiring.lock();
+        retiring.retain(|_, task| !task.is_finished());
+        let gone: Vec<BranchKey> = handles
+            .keys()
+            .filter(|key| !branches.contains_key(key))
+            .cloned()
+            .collect();
+        for key in gone {
+            info!(branch = %key, "no destination writes to this branch any more");
+            if let Some(handle) = handles.remove(&key) {
+                handle.retired.cancel();
+                retiring.insert(key, handle.task);
             }
-            keep
-        });
+        }
         for (key, destinations) in branches {
             match handles.get(key) {
                 Some(handle) => {
@@ -110,12 +121,21 @@ impl Workers {
                         changed
                     });
                 }
-                None => drop(handles.insert(key.clone(), self.start(key, destinations))),
+                None => {
+                    let predecessor = retiring.remove(key);
+                    let handle = self.start(key, destinations, predecessor);
+                    handles.insert(key.clone(), handle);
+                }
             }
         }
     }
 
-    fn start(&self, key: &BranchKey, destinations: WorkerPlan) -> Handle {
+    fn start(
+        &self,
+        key: &BranchKey,
+        destinations: WorkerPlan,
+        predecessor: Option<JoinHandle<()>>,
+    ) -> Handle {
         let queue = Arc::new(Queue::default());
         let (plan, plans) = watch::channel(destinations);
         let per_repo = self
@@ -125,17 +145,27 @@ impl Workers {
             .or_insert_with(|| Arc::new(Semaphore::new(self.settings.max_per_repo.max(1))))
             .clone();
         let permits = [self.global.clone(), per_repo];
+        let retired = CancellationToken::new();
         let worker = Worker::new(
             key.clone(),
             self.settings.clone(),
             queue.clone(),
             plans,
             permits,
+            retired.clone(),
         );
+        let task = tokio::spawn(async move {
+            if let Some(predecessor) = predecessor {
+                // Two may not write to one clone. How it ended is of no interest any more.
+                let _ = predecessor.await;
+            }
+            worker.run().await;
+        });
         Handle {
             queue,
             plan,
-            task: tokio::spawn(worker.run()),
+            retired,
+            task,
         }
     }
 
@@ -184,9 +214,11 @@ impl Workers {
     /// Waits until every worker has pushed what it had, after the shutdown token was cancelled.
     pub async fn drain(&self) {
         let handles = std::mem::take(&mut *self.handles.lock());
-        for handle in handles.into_values() {
+        let retiring = std::mem::take(&mut *self.retiring.lock());
+        let tasks = handles.into_values().map(|handle| handle.task);
+        for task in tasks.chain(retiring.into_values()) {
             // A worker that panicked has nothing left to wait for.
-            let _ = handle.task.await;
+            let _ = task.await;
         }
     }
 }

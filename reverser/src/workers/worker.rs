@@ -7,6 +7,7 @@ use std::time::Duration;
 use manifest::SpecHash;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::BatchLimits;
@@ -35,6 +36,8 @@ pub(super) struct Worker {
     queue: Arc<Queue>,
     plans: watch::Receiver<WorkerPlan>,
     permits: [Arc<Semaphore>; 2],
+    /// No destination is left: what waits is of no interest any more.
+    retired: CancellationToken,
     credentials: CredentialSource,
     context: Arc<Context>,
     failures: u32,
@@ -50,6 +53,7 @@ impl Worker {
         queue: Arc<Queue>,
         plans: watch::Receiver<WorkerPlan>,
         permits: [Arc<Semaphore>; 2],
+        retired: CancellationToken,
     ) -> Self {
         let context = Context {
             key: key.clone(),
@@ -66,6 +70,7 @@ impl Worker {
             queue,
             plans,
             permits,
+            retired,
             credentials,
             context: Arc::new(context),
             failures: 0,
@@ -74,11 +79,16 @@ impl Worker {
         }
     }
 
-    /// Runs until aborted, or until shutdown and then once more.
+    /// Runs until retired, or until shutdown and then once more. A round that has begun is never
+    /// cut off: it has the clone.
     pub(super) async fn run(mut self) {
+        let retired = self.retired.clone();
         let mut work = Work::default();
         loop {
-            let last = !self.wait_for_batch(work.is_pending()).await;
+            let waited = retired.run_until_cancelled(self.wait_for_batch(work.is_pending()));
+            let Some(last) = waited.await.map(|more| !more) else {
+                return;
+            };
             if last && self.queue.is_empty() && !work.is_pending() {
                 return;
             }
@@ -254,6 +264,7 @@ impl Worker {
             () = self.settings.shutdown.cancelled() => {}
             // Another Secret or URL may be what it takes.
             _ = plans.changed() => self.credentials.forget(),
+            () = self.retired.cancelled() => {}
         }
     }
 }
