@@ -51,7 +51,7 @@ pub struct GitDestinationSpec {
     /// Relative to the root of the repository; nothing outside it is ever touched.
     #[schemars(length(min = 1, max = 512), regex(pattern = patterns::BASE_FOLDER))]
     #[x_kube(validation = Rule::new(patterns::BASE_FOLDER_RULE)
-        .message("baseFolder is a relative path without '.', '..' and '.git' segments"))]
+        .message("baseFolder is a relative path; no segment of it is '.', '..' or '.git', ends in a dot or a space, or is longer than a file name"))]
     pub base_folder: String,
     /// What becomes of Secrets.
     #[serde(default)]

@@ -67,3 +67,42 @@ pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_charts_definitions_are_made_from_these_types() {
+        const REGENERATE: &str = "cargo run -p reverser --bin crdgen charts/gitops-reverser/crds";
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/gitops-reverser/crds");
+        let committed: BTreeMap<String, String> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|file| {
+                let file = file.unwrap();
+                let text = std::fs::read_to_string(file.path()).unwrap();
+                (file.file_name().into_string().unwrap(), text)
+            })
+            .collect();
+        let generated: BTreeMap<String, String> = definition_files().unwrap().into_iter().collect();
+        let names = |files: &BTreeMap<String, String>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(
+            names(&committed),
+            names(&generated),
+            "charts/gitops-reverser/crds holds other files; delete what is too much, and run `{REGENERATE}`"
+        );
+        for (name, text) in &generated {
+            let differs = text
+                .lines()
+                .zip(committed[name].lines())
+                .find(|(generated, committed)| generated != committed);
+            assert!(
+                *text == committed[name],
+                "{name} is not what the types say, first in {differs:?}; run `{REGENERATE}`"
+            );
+        }
+    }
+}

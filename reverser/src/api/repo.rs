@@ -40,7 +40,7 @@ use super::patterns;
 pub struct GitRepoConfigSpec {
     /// https://, http://, ssh://, file:///, or git@host:path. Credentials belong into secretRef, not here.
     #[schemars(length(min = 1, max = 2048), regex(pattern = patterns::REPO_URL))]
-    #[x_kube(validation = Rule::new("!self.matches('^https?://[^/]*@')")
+    #[x_kube(validation = Rule::new(patterns::REPO_URL_RULE)
         .message("credentials belong into secretRef, not into the URL"))]
     pub repo_url: String,
     /// The branches that destinations may write to.
@@ -98,7 +98,7 @@ pub struct CommitSettings {
     /// Completes a user name to an e-mail address: alice@this.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = patterns::NAME)
     )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author_email_domain: Option<String>,
@@ -108,10 +108,10 @@ pub struct CommitSettings {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, JsonSchema)]
 pub struct Committer {
     /// Its name.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[^<>\x00-\x1f]+$"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = patterns::COMMITTER))]
     pub name: String,
     /// Its address.
-    #[schemars(length(min = 1, max = 320), regex(pattern = r"^[^<>\s\x00-\x1f]+$"))]
+    #[schemars(length(min = 1, max = 320), regex(pattern = patterns::COMMITTER_EMAIL))]
     pub email: String,
 }
 

@@ -129,11 +129,11 @@ pub struct ResourceRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<RuleOperation>>,
     /// API groups, "" for core, "*" for all. Omitted: all.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 253), regex(pattern = patterns::API_GROUP)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_groups: Option<Vec<String>>,
     /// API versions, "*" for all. Omitted: the version that the cluster prefers.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63), regex(pattern = patterns::API_VERSION)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_versions: Option<Vec<String>>,
     /// Plural names (deployments), or "*" for the documented preset (everything under --watch-all).

@@ -6,5 +6,6 @@
 mod authors;
 mod lab;
 mod reconcile;
+mod refusals;
 mod ssh;
 mod testbed;
