@@ -162,10 +162,11 @@ impl Conductor {
         self.plan = plan;
         // Queues first: a watch writes as soon as it is there.
         self.workers.apply(&self.plan);
-        self.board.plan(self.plan.clone());
         self.swept.clear();
         self.stop_watches();
         self.seat_destinations();
+        // After the seats: who is to be given everything again must not be Ready under the new plan.
+        self.board.plan(self.plan.clone());
         let keys: Vec<WatchKey> = self.plan.watches.keys().cloned().collect();
         for key in keys {
             self.tell_watch(key);

@@ -70,6 +70,11 @@ pub struct Engine {
     pub(super) folders: RefCell<FolderCache>,
 }
 
+/// Whether Git takes this for a branch, without `refs/heads/`.
+pub(crate) fn is_branch_name(name: &str) -> bool {
+    git2::Reference::is_valid_name(&format!("refs/heads/{name}")) && !name.starts_with('-')
+}
+
 impl Engine {
     /// Fetches the tip (one commit deep) into the clone.
     ///
@@ -79,8 +84,7 @@ impl Engine {
     /// # Errors
     /// The remote's, or those of the disk.
     pub fn open(options: EngineOptions) -> Result<Self, EngineError> {
-        let branch = format!("refs/heads/{}", options.branch);
-        if !git2::Reference::is_valid_name(&branch) || options.branch.starts_with('-') {
+        if !is_branch_name(&options.branch) {
             return Err(EngineError::Invalid {
                 what: "not a branch name",
                 message: options.branch,

@@ -32,10 +32,12 @@ mod tests;
 
 pub use commit::CommitOutcome;
 pub use credentials::{Credentials, CredentialsError};
+pub(crate) use engine::is_branch_name;
 pub use engine::{Engine, EngineOptions, Resumed};
 pub use error::{EngineError, PushError, RemoteError};
 pub use fetch::RefreshOutcome;
 pub use path::PathError;
+pub(crate) use path::check as check_path;
 pub use probe::probe;
 pub use push::PushOutcome;
 pub use read::FileEntry;

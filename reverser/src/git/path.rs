@@ -28,7 +28,7 @@ const MAX_PATH_BYTES: usize = 4096;
 const MAX_SEGMENT_BYTES: usize = 255;
 
 /// The same rules that Git itself has for paths in an index (`verify_path`, fsck), and somewhat stricter.
-pub(super) fn check(path: &str) -> Result<(), PathError> {
+pub(crate) fn check(path: &str) -> Result<(), PathError> {
     if path.is_empty() {
         return Err(PathError::Empty);
     }

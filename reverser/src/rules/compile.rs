@@ -18,7 +18,7 @@ use crate::api::{
 use crate::change::DestinationKey;
 use crate::commit::{CommitOptions, Signature};
 use crate::discovery::{Catalog, ServedType};
-use crate::git::RepoUrl;
+use crate::git::{RepoUrl, check_path, is_branch_name};
 use crate::workers::BatchLimits;
 
 /// Flags that bear on a plan.
@@ -49,6 +49,10 @@ pub fn compile(configuration: &Configuration, catalog: &Catalog, options: &Compi
         .map(|(key, destination)| (key, Arc::new(destination)))
         .collect();
     plan.watches = open_watches(&plan.destinations);
+    for (key, finding) in &mut plan.findings {
+        let metadata = configuration.object(key).map(|object| &object.metadata);
+        finding.judged = metadata.map_or((None, None), |m| (m.uid.clone(), m.generation));
+    }
     plan
 }
 
@@ -62,6 +66,7 @@ fn stalled(reason: &'static str, message: impl Into<String>) -> Conditions {
 fn finding(conditions: Conditions) -> Finding {
     Finding {
         conditions,
+        judged: (None, None),
         destination: None,
         watched: Vec::new(),
         types: 0,
@@ -183,12 +188,16 @@ fn check_destination(
         ));
     }
     // The schema refuses these; an object from before a schema may hold them all the same.
-    let escapes =
-        |segment: &str| matches!(segment, "" | "." | "..") || segment.eq_ignore_ascii_case(".git");
-    if spec.base_folder.split('/').any(escapes) {
+    if !is_branch_name(&spec.branch) {
+        return Err(stalled(
+            "InvalidBranch",
+            format!("'{}' is not a branch name that git accepts", spec.branch),
+        ));
+    }
+    if let Err(error) = check_path(&spec.base_folder) {
         return Err(stalled(
             "InvalidBaseFolder",
-            "baseFolder must be a relative path that stays in the repository",
+            format!("baseFolder must be a relative path that stays in the repository: {error}"),
         ));
     }
     Ok(DestinationPlan {
@@ -430,6 +439,7 @@ fn apply_rule(
     };
     Finding {
         conditions,
+        judged: (None, None),
         destination: Some(spec.destination.clone()),
         watched,
         types: types.len(),

@@ -152,6 +152,8 @@ pub struct Plan {
 pub struct Finding {
     /// The verdict.
     pub conditions: Conditions,
+    /// metadata.uid and metadata.generation of what was judged: nothing is said of another one.
+    pub judged: (Option<String>, Option<i64>),
     /// For rules: the destination, where it can be written to.
     pub destination: Option<DestinationKey>,
     /// For rules: group, resource and namespace scope of what is watched.

@@ -267,14 +267,12 @@ impl StatusBoard {
         });
     }
 
-    /// A destination is being given everything again.
+    /// A destination is being given everything again, perhaps in another folder.
     pub fn unsettle(&self, destination: &DestinationKey) {
         self.update(|facts| {
-            facts
-                .destinations
-                .entry(destination.clone())
-                .or_default()
-                .settled = false;
+            let report = facts.destinations.entry(destination.clone()).or_default();
+            report.settled = false;
+            report.refusal = None;
         });
     }
 
@@ -355,6 +353,13 @@ impl StatusBoard {
     pub fn repo(&self, name: &(String, String), outcome: Result<(), GitFailure>) {
         self.update(|facts| {
             facts.repos.insert(name.clone(), outcome);
+        });
+    }
+
+    /// What was known of a repository is of another URL or Secret.
+    pub fn forget_repo(&self, name: &(String, String)) {
+        self.update(|facts| {
+            facts.repos.remove(name);
         });
     }
 

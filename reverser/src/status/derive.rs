@@ -136,6 +136,11 @@ fn destination(
         return failed(failure);
     }
     if plan.selections.is_empty() {
+        // Nothing is written, so that no worker would say it.
+        let repo = (key.namespace.clone(), plan.repo_name.clone());
+        if let Some(Err(failure)) = facts.repos.get(&repo) {
+            return failed(failure);
+        }
         return Conditions::Ready {
             reason: "NothingSelected",
             message: "no working rule names this destination; the folder is left as it is"

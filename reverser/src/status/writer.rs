@@ -97,8 +97,12 @@ impl StatusWriter {
             let Some(object) = configuration.object(key) else {
                 continue;
             };
-            let verdict = derive(key, finding, &facts, |name| self.workers.pending(name));
             let (uid, generation) = (object.metadata.uid.clone(), object.metadata.generation);
+            // Changed since: the plan that judges it as it is now is on its way.
+            if finding.judged != (uid.clone(), generation) {
+                continue;
+            }
+            let verdict = derive(key, finding, &facts, |name| self.workers.pending(name));
             if let Some(last) = written.get(key) {
                 let same_object = last.uid == uid && last.generation == generation;
                 let told = same_object && last.verdict == verdict;

@@ -33,6 +33,11 @@ pub(super) enum Claim {
     },
 }
 
+/// Whether a judgement for one holds for the other.
+pub(super) fn is_same(a: &DestinationPlan, b: &DestinationPlan) -> bool {
+    a.uid == b.uid && a.base_folder == b.base_folder && a.take_over == b.take_over
+}
+
 /// Judges the marker that was found.
 pub(super) fn judge(marker: Option<&[u8]>, cluster: &str, destination: &DestinationPlan) -> Claim {
     let Some(marker) = marker else {

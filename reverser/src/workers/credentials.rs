@@ -18,6 +18,8 @@ const FRESH: Duration = Duration::from_secs(30);
 pub(super) struct CredentialSource {
     client: Client,
     known: Option<(Credentials, Instant)>,
+    /// The fingerprint of what was last given out; `None` where nothing could be.
+    given: Option<u64>,
 }
 
 impl CredentialSource {
@@ -25,6 +27,7 @@ impl CredentialSource {
         Self {
             client,
             known: None,
+            given: None,
         }
     }
 
@@ -35,15 +38,33 @@ impl CredentialSource {
         {
             return Ok(known.clone());
         }
-        let read = read(
-            &self.client,
-            &plan.key.namespace,
-            plan.secret_name.as_deref(),
-            &plan.url,
-        )
-        .await?;
+        self.given = None;
+        let read = self.read(plan).await?;
+        self.given = Some(read.fingerprint());
         self.known = Some((read.clone(), Instant::now()));
         Ok(read)
+    }
+
+    async fn read(&self, plan: &DestinationPlan) -> Result<Credentials, GitFailure> {
+        let secret = plan.secret_name.as_deref();
+        read(&self.client, &plan.key.namespace, secret, &plan.url).await
+    }
+
+    /// Resolves once the Secret has other credentials than those last given out, or any where there were none; looked at
+    /// in this interval. Never without a Secret.
+    pub(super) async fn changed(&mut self, plan: Option<&DestinationPlan>, interval: Duration) {
+        let Some(plan) = plan.filter(|plan| plan.secret_name.is_some()) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(interval).await;
+            if let Ok(read) = self.read(plan).await
+                && self.given != Some(read.fingerprint())
+            {
+                self.known = None;
+                return;
+            }
+        }
     }
 
     /// Read again next time.

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::credentials;
+use crate::api::GitRepoConfigSpec;
 use crate::git::{self, RepoUrl};
-use crate::rules::Configuration;
+use crate::rules::{ConfigObject, Configuration};
 use crate::status::{GitFailure, StatusBoard};
 
 /// How often a repository that answered is asked again, and one that did not.
@@ -32,9 +33,12 @@ pub struct Prober {
 
 type Name = (String, String);
 
-/// When a repository was asked last, at which generation, and whether it answered.
+/// metadata.uid and metadata.generation: a URL or Secret that was changed is asked afresh.
+type Version = (Option<String>, Option<i64>);
+
+/// When a repository was asked last, and whether it answered.
 struct Asked {
-    generation: Option<i64>,
+    version: Version,
     at: Instant,
     answered: bool,
 }
@@ -59,19 +63,29 @@ impl Prober {
     /// Runs until dropped.
     pub async fn run(mut self) {
         let mut asked: BTreeMap<Name, Asked> = BTreeMap::new();
-        let mut asking: JoinSet<(Name, Option<i64>, Result<(), GitFailure>)> = JoinSet::new();
+        let mut asking: JoinSet<(Name, Version, Result<(), GitFailure>)> = JoinSet::new();
         loop {
             let configuration = self
                 .configuration
                 .borrow_and_update()
                 .clone()
                 .unwrap_or_default();
-            asked.retain(|name, _| configuration.repos.contains_key(name));
+            let version = |repo: &ConfigObject<GitRepoConfigSpec>| {
+                let metadata = &repo.object.metadata;
+                (metadata.uid.clone(), metadata.generation)
+            };
+            asked.retain(|name, last| {
+                let repo = configuration.repos.get(name);
+                let same = repo.is_some_and(|repo| version(repo) == last.version);
+                if !same {
+                    self.board.forget_repo(name);
+                }
+                same
+            });
             for (name, repo) in &configuration.repos {
-                let generation = repo.object.metadata.generation;
                 let fresh = asked.get(name).is_some_and(|last| {
                     let again = if last.answered { AGAIN.0 } else { AGAIN.1 };
-                    last.generation == generation && last.at.elapsed() < again
+                    last.at.elapsed() < again
                 });
                 let (Ok(spec), false, true) = (&repo.spec, fresh, asking.len() < AT_ONCE) else {
                     continue;
@@ -79,10 +93,11 @@ impl Prober {
                 let Ok(url) = RepoUrl::parse(&spec.repo_url) else {
                     continue;
                 };
+                let version = version(repo);
                 asked.insert(
                     name.clone(),
                     Asked {
-                        generation,
+                        version: version.clone(),
                         at: Instant::now(),
                         answered: true,
                     },
@@ -92,7 +107,7 @@ impl Prober {
                 asking.spawn(ask(
                     self.client.clone(),
                     name.clone(),
-                    generation,
+                    version,
                     secret,
                     url,
                     scratch,
@@ -100,9 +115,9 @@ impl Prober {
             }
             tokio::select! {
                 changed = self.configuration.changed() => if changed.is_err() { return },
-                Some(Ok((name, generation, outcome))) = asking.join_next() => {
+                Some(Ok((name, version, outcome))) = asking.join_next() => {
                     let answered = outcome.is_ok();
-                    if let Some(last) = asked.get_mut(&name).filter(|last| last.generation == generation) {
+                    if let Some(last) = asked.get_mut(&name).filter(|last| last.version == version) {
                         last.answered = answered;
                         self.board.repo(&name, outcome);
                     }
@@ -116,11 +131,11 @@ impl Prober {
 async fn ask(
     client: Client,
     name: Name,
-    generation: Option<i64>,
+    version: Version,
     secret: Option<String>,
     url: RepoUrl,
     scratch: PathBuf,
-) -> (Name, Option<i64>, Result<(), GitFailure>) {
+) -> (Name, Version, Result<(), GitFailure>) {
     let outcome = match credentials::read(&client, &name.0, secret.as_deref(), &url).await {
         Err(failure) => Err(failure),
         Ok(credentials) => {
@@ -137,5 +152,5 @@ async fn ask(
             }
         }
     };
-    (name, generation, outcome)
+    (name, version, outcome)
 }

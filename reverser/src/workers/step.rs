@@ -13,6 +13,7 @@ use crate::change::{Change, DestinationKey};
 use crate::commit;
 use crate::git::{
     CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushError, PushOutcome,
+    RefreshOutcome, RemoteError,
 };
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan};
@@ -43,6 +44,8 @@ pub(super) struct Work {
     unpushed: Unpushed,
     /// Folders whose marker was looked at, with the plan it was judged by.
     claims: HashMap<DestinationKey, (Arc<DestinationPlan>, bool)>,
+    /// The tip was heard from the remote in this round.
+    fresh: bool,
 }
 
 #[derive(Default)]
@@ -70,12 +73,19 @@ pub(super) struct Round {
     pub(super) outcome: Result<(), RoundError>,
     /// Somebody else's commits were found under ours.
     pub(super) replayed: bool,
+    /// Destinations whose folder was somebody else's and is no longer.
+    pub(super) freed: Vec<DestinationKey>,
 }
 
 impl Work {
     /// Whether there is something to do without anything new from the queue.
     pub(super) fn is_pending(&self) -> bool {
         !self.batch.is_empty() || self.engine.as_ref().is_some_and(Engine::has_unpushed)
+    }
+
+    /// Whether some destination waits for its folder to become free.
+    pub(super) fn is_refused(&self) -> bool {
+        self.claims.values().any(|(_, held)| !held)
     }
 
     /// One round: takes what is due from the queue, commits it, pushes it.
@@ -86,12 +96,21 @@ impl Work {
         limits: &BatchLimits,
     ) -> Round {
         let mut replayed = false;
-        let outcome = self.commit_and_push(context, options, limits, &mut replayed);
+        let mut freed = Vec::new();
+        let outcome = self.commit_and_push(context, options, limits, &mut replayed, &mut freed);
+        if replayed {
+            // Among what somebody else pushed may be a marker in a folder that was ours.
+            self.claims.retain(|_, (_, held)| !*held);
+        }
         if outcome.as_ref().is_err_and(RoundError::is_corrupt_clone) {
             // The clone is a cache: the next round fetches it afresh.
             self.engine = None;
         }
-        Round { outcome, replayed }
+        Round {
+            outcome,
+            replayed,
+            freed,
+        }
     }
 
     fn commit_and_push(
@@ -100,13 +119,15 @@ impl Work {
         options: EngineOptions,
         limits: &BatchLimits,
         replayed: &mut bool,
+        freed: &mut Vec<DestinationKey>,
     ) -> Result<(), RoundError> {
         self.open(options)?;
+        *freed = self.look_again(context)?;
         for _ in 0..BATCHES_PER_PUSH {
             if self.batch.is_empty() {
                 self.batch = context.queue.take(limits);
             }
-            self.commit_batch(context)?;
+            self.commit_batch(context, replayed)?;
             if context.queue.due(limits) != Due::Now {
                 break;
             }
@@ -115,18 +136,68 @@ impl Work {
     }
 
     fn open(&mut self, options: EngineOptions) -> Result<(), EngineError> {
+        self.fresh = false;
         match &mut self.engine {
             Some(engine) => engine.set_credentials(options.credentials),
             None => {
                 self.engine = Some(Engine::open(options)?);
                 self.claims.clear();
+                self.fresh = true;
             }
         }
         Ok(())
     }
 
-    fn commit_batch(&mut self, context: &Context) -> Result<(), EngineError> {
-        self.claim_folders(context)?;
+    /// The clone at the remote's tip, once a round; whether somebody else had moved it.
+    fn refresh(&mut self) -> Result<bool, EngineError> {
+        let Some(engine) = self.engine.as_mut().filter(|_| !self.fresh) else {
+            return Ok(false);
+        };
+        let outcome = engine.refresh()?;
+        self.fresh = true;
+        Ok(matches!(outcome, RefreshOutcome::Moved { .. }))
+    }
+
+    /// Forgets refusals whose reason is gone: somebody took the marker away or mended it.
+    fn look_again(&mut self, context: &Context) -> Result<Vec<DestinationKey>, EngineError> {
+        if !self.is_refused() {
+            return Ok(Vec::new());
+        }
+        self.refresh()?;
+        let mut freed = Vec::new();
+        for (key, (destination, held)) in &self.claims {
+            if !held
+                && !matches!(
+                    self.judge(context, destination)?,
+                    claim::Claim::Foreign { .. }
+                )
+            {
+                freed.push(key.clone());
+            }
+        }
+        self.claims.retain(|key, _| !freed.contains(key));
+        Ok(freed)
+    }
+
+    fn judge(
+        &self,
+        context: &Context,
+        destination: &DestinationPlan,
+    ) -> Result<claim::Claim, EngineError> {
+        let path = claim::marker_path(&destination.base_folder);
+        let marker = match &self.engine {
+            Some(engine) => engine.read(&path)?,
+            None => None,
+        };
+        Ok(claim::judge(
+            marker.as_deref(),
+            &context.cluster_id,
+            destination,
+        ))
+    }
+
+    fn commit_batch(&mut self, context: &Context, replayed: &mut bool) -> Result<(), EngineError> {
+        *replayed |= self.claim_folders(context)?;
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
@@ -188,11 +259,11 @@ impl Work {
         Ok(())
     }
 
-    /// Looks at the marker of each folder that the batch writes to, and writes it where it may.
-    fn claim_folders(&mut self, context: &Context) -> Result<(), EngineError> {
-        let Some(engine) = &mut self.engine else {
-            return Ok(());
-        };
+    /// Looks at the marker of each folder that the batch writes to, and writes it where it may. Whether somebody else was
+    /// found to have moved the branch: a folder is judged by what the remote has now, for a marker that was pushed since
+    /// would be overwritten by a replay.
+    fn claim_folders(&mut self, context: &Context) -> Result<bool, EngineError> {
+        let mut moved = false;
         let destinations: Vec<Arc<DestinationPlan>> = self
             .batch
             .iter()
@@ -200,18 +271,19 @@ impl Work {
             .collect();
         for destination in destinations {
             let key = &destination.key;
-            if self
-                .claims
-                .get(key)
-                .is_some_and(|(judged, _)| Arc::ptr_eq(judged, &destination))
+            if let Some((judged, _)) = self.claims.get_mut(key)
+                && claim::is_same(judged, &destination)
             {
+                *judged = destination;
                 continue;
             }
-            let marker = engine.read(&claim::marker_path(&destination.base_folder))?;
-            let judged = claim::judge(marker.as_deref(), &context.cluster_id, &destination);
-            let refusal = match &judged {
-                claim::Claim::Foreign { cluster } => Some(claim::refusal(&destination, cluster)),
-                claim::Claim::Free => {
+            moved |= self.refresh()?;
+            let judged = self.judge(context, &destination)?;
+            let refusal = match (&judged, &mut self.engine) {
+                (claim::Claim::Foreign { cluster }, _) => {
+                    Some(claim::refusal(&destination, cluster))
+                }
+                (claim::Claim::Free, Some(engine)) => {
                     engine.commit(claim::plan(
                         &context.cluster_id,
                         &destination,
@@ -219,7 +291,7 @@ impl Work {
                     ))?;
                     None
                 }
-                claim::Claim::Held => None,
+                (claim::Claim::Free | claim::Claim::Held, _) => None,
             };
             if let Some(refusal) = &refusal {
                 warn!(destination = %key, "{}", refusal.message);
@@ -228,7 +300,7 @@ impl Work {
                 .insert(key.clone(), (destination.clone(), refusal.is_none()));
             context.board.refusal(key, refusal);
         }
-        Ok(())
+        Ok(moved)
     }
 
     fn push(&mut self, context: &Context, replayed: &mut bool) -> Result<(), RoundError> {
@@ -244,7 +316,7 @@ impl Work {
                 PushOutcome::UpToDate { replays } => (0, replays),
             };
             context.metrics.rebase_retries_total.inc_by(replays.into());
-            *replayed = replays > 0;
+            *replayed |= replays > 0;
             info!(branch = %context.key, commits, replays, "pushed");
             let tip = engine.tip().map(|tip| tip.to_string()).unwrap_or_default();
             let commits: Vec<_> = std::mem::take(&mut self.unpushed.commits)
@@ -287,14 +359,20 @@ impl RoundError {
 
     /// What the conditions say.
     pub(super) fn failure(&self) -> GitFailure {
-        let (reason, needs_action) = match self {
-            Self::Engine(error) if error.is_auth() => ("AuthenticationFailed", true),
-            Self::Push(error) if error.is_auth() => ("AuthenticationFailed", true),
-            Self::Push(error) if error.is_refused() => ("PushRefused", true),
-            Self::Engine(error) if error.is_not_found() => ("RepositoryNotFound", true),
-            Self::Engine(error) if error.is_unreachable() => ("RepositoryUnreachable", false),
-            Self::Engine(_) => ("GitFailed", false),
-            Self::Push(_) => ("PushFailed", false),
+        let remote = match self {
+            Self::Engine(EngineError::Remote(error)) | Self::Push(PushError::Remote(error)) => {
+                Some(error)
+            }
+            _ => None,
+        };
+        let (reason, needs_action) = match (remote, self) {
+            (Some(RemoteError::Auth { .. }), _) => ("AuthenticationFailed", true),
+            (Some(RemoteError::Untrusted { .. }), _) => ("ServerNotTrusted", true),
+            (Some(RemoteError::NotFound { .. }), _) => ("RepositoryNotFound", true),
+            (Some(_), _) => ("RepositoryUnreachable", false),
+            (None, Self::Push(error)) if error.is_refused() => ("PushRefused", true),
+            (None, Self::Push(PushError::Moved { .. })) => ("PushFailed", false),
+            (None, _) => ("GitFailed", false),
         };
         GitFailure {
             reason,

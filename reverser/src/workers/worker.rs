@@ -23,6 +23,12 @@ use crate::status::{GitFailure, WorkerPhase};
 /// First and longest wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
+/// How often a folder that belongs to somebody else is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often the Secret is looked at while waiting after a failure: a new one is tried at once.
+const LOOK_AT_SECRET: Duration = Duration::from_secs(5);
+
 /// How long the first live commit waits for the sidecar to replay what it observed before we started.
 const REPLAY: Duration = Duration::from_secs(5);
 
@@ -85,7 +91,9 @@ impl Worker {
         let retired = self.retired.clone();
         let mut work = Work::default();
         loop {
-            let waited = retired.run_until_cancelled(self.wait_for_batch(work.is_pending()));
+            let look_again = work.is_refused().then(|| Instant::now() + LOOK_AGAIN);
+            let waited =
+                retired.run_until_cancelled(self.wait_for_batch(work.is_pending(), look_again));
             let Some(last) = waited.await.map(|more| !more) else {
                 return;
             };
@@ -114,8 +122,8 @@ impl Worker {
         limits
     }
 
-    /// Waits until a batch closes. False once the process is to end.
-    async fn wait_for_batch(&self, pending: bool) -> bool {
+    /// Waits until a batch closes, or until `look_again`. False once the process is to end.
+    async fn wait_for_batch(&self, pending: bool, look_again: Option<Instant>) -> bool {
         if pending {
             return !self.settings.shutdown.is_cancelled();
         }
@@ -138,6 +146,7 @@ impl Worker {
                 () = self.settings.shutdown.cancelled() => return false,
                 () = self.queue.changed() => {}
                 () = sleep_until(wake) => {}
+                () = sleep_until(look_again) => return true,
             }
         }
     }
@@ -162,6 +171,9 @@ impl Worker {
                     .resync
                     .try_send((destination.key.clone(), Cause::Drift));
             }
+        }
+        for freed in round.freed {
+            let _ = self.settings.resync.try_send((freed, Cause::Resync));
         }
         round.outcome.map_err(|error| {
             if error.is_auth() {
@@ -259,12 +271,14 @@ impl Worker {
         let doubled = BACKOFF.0.saturating_mul(1 << (self.failures - 1).min(10));
         let wait = doubled.min(BACKOFF.1).mul_f64(rand::random_range(0.8..1.0));
         let mut plans = self.plans.clone();
+        let destination = plans.borrow().first().cloned();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = self.settings.shutdown.cancelled() => {}
             // Another Secret or URL may be what it takes.
             _ = plans.changed() => self.credentials.forget(),
             () = self.retired.cancelled() => {}
+            () = self.credentials.changed(destination.as_deref(), LOOK_AT_SECRET) => {}
         }
     }
 }
