@@ -21,8 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The folder of the lab's destination.
 pub(crate) const FOLDER: &str = "clusters/lab";
 
-const USER: &str = "writer";
-const PASSWORD: &str = "correct horse";
+pub(crate) const USER: &str = "writer";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 pub(crate) struct Lab<'a> {
     pub(crate) plane: &'a ControlPlane,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authors;
+mod bad_input;
 mod lab;
 mod reconcile;
 mod refusals;
