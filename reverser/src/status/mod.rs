@@ -2,6 +2,7 @@
 
 mod board;
 mod derive;
+mod events;
 mod writer;
 
 pub use board::{

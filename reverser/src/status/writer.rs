@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::board::StatusBoard;
 use super::derive::{Counts, Verdict, derive, rfc3339};
+use super::events::Events;
 use crate::api::Condition;
 use crate::rules::{Configuration, ObjectKey};
 use crate::workers::Workers;
@@ -25,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// The field manager of status writes, and the reporter of Events.
-const NAME: &str = "gitops-reverser";
+pub(super) const NAME: &str = "gitops-reverser";
 
 /// Keeps the statuses of all custom resources up to date.
 pub struct StatusWriter {
@@ -63,11 +62,7 @@ impl StatusWriter {
 
     /// Runs until dropped.
     pub async fn run(mut self) {
-        let reporter = Reporter {
-            controller: NAME.to_owned(),
-            instance: None,
-        };
-        let recorder = Recorder::new(self.client.clone(), reporter);
+        let mut events = Events::new(self.client.clone());
         let mut written: HashMap<ObjectKey, Written> = HashMap::new();
         loop {
             tokio::select! {
@@ -80,7 +75,7 @@ impl StatusWriter {
             let Some(configuration) = self.configuration.borrow_and_update().clone() else {
                 continue;
             };
-            self.write_all(&configuration, &recorder, &mut written)
+            self.write_all(&configuration, &mut events, &mut written)
                 .await;
         }
     }
@@ -88,11 +83,12 @@ impl StatusWriter {
     async fn write_all(
         &self,
         configuration: &Configuration,
-        recorder: &Recorder,
+        events: &mut Events,
         written: &mut HashMap<ObjectKey, Written>,
     ) {
         let facts = self.board.snapshot();
         written.retain(|key, _| facts.plan.findings.contains_key(key));
+        events.retain(|key| facts.plan.findings.contains_key(key));
         for (key, finding) in &facts.plan.findings {
             let Some(object) = configuration.object(key) else {
                 continue;
@@ -113,7 +109,7 @@ impl StatusWriter {
                     continue;
                 }
             }
-            match self.write(key, object, &verdict, recorder).await {
+            match self.write(key, object, &verdict, events).await {
                 Ok(()) => {
                     let at = tokio::time::Instant::now();
                     written.insert(
@@ -137,7 +133,7 @@ impl StatusWriter {
         key: &ObjectKey,
         object: &DynamicObject,
         verdict: &Verdict,
-        recorder: &Recorder,
+        events: &mut Events,
     ) -> kube::Result<()> {
         let before: Vec<Condition> =
             serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
@@ -162,40 +158,11 @@ impl StatusWriter {
         )
         .await?;
         let reference = object.object_ref(&resource);
-        publish(recorder, &reference, verdict, &before).await;
+        let generation = object.metadata.generation;
+        events
+            .publish(key, &reference, &verdict.conditions, &before, generation)
+            .await;
         Ok(())
-    }
-}
-
-/// One Event for each change of the verdict, none for counts.
-async fn publish(
-    recorder: &Recorder,
-    object: &ObjectReference,
-    verdict: &Verdict,
-    before: &[Condition],
-) {
-    let conditions = &verdict.conditions;
-    if before
-        .iter()
-        .any(|c| c.type_ == crate::api::READY && c.reason == conditions.reason())
-    {
-        return;
-    }
-    let stalled = matches!(conditions, crate::api::Conditions::Stalled { .. });
-    let event = Event {
-        type_: if stalled {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        },
-        reason: conditions.reason().to_owned(),
-        note: Some(conditions.message().chars().take(1000).collect())
-            .filter(|note: &String| !note.is_empty()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = recorder.publish(&event, object).await {
-        warn!(%error, "an Event was not written");
     }
 }
 

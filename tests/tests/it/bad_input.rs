@@ -2,7 +2,7 @@
 //! and once it is mended it is Ready without a restart.
 
 use kube::Resource;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
 use reverser::api::{ClusterWatchRule, GitDestination, GitRepoConfig, WatchRule, definitions};
 use serde_json::{Value, json};
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
@@ -596,8 +596,20 @@ async fn objects_from_before_the_schema() {
     told::<GitDestination>(&lab, "dots", "InvalidBranch").await;
     keeps_secrets(&lab, &reverser, &[PASSWORD, "s3cr3t"]).await;
 
+    // As `kubectl replace` does: an apply has to read what is there.
+    let rules: Api<DynamicObject> = Api::namespaced_with(
+        lab.client.clone(),
+        &lab.namespace,
+        &ApiResource::erase::<WatchRule>(&()),
+    );
     for (name, _) in &broken {
-        lab.apply::<WatchRule>(name, good.clone()).await.unwrap();
+        // Its status may be written in between.
+        eventually(PATIENCE, || async {
+            let mut rule = rules.get(name).await?;
+            rule.data["spec"] = good.clone();
+            rules.replace(name, &PostParams::default(), &rule).await
+        })
+        .await;
         lab.ready::<WatchRule>(name).await;
     }
     lab.ready::<GitDestination>("all").await;
