@@ -122,7 +122,7 @@ impl Work {
         freed: &mut Vec<DestinationKey>,
     ) -> Result<(), RoundError> {
         self.open(options)?;
-        *freed = self.look_again(context)?;
+        *freed = self.look_again(context, replayed)?;
         for _ in 0..BATCHES_PER_PUSH {
             if self.batch.is_empty() {
                 self.batch = context.queue.take(limits);
@@ -159,11 +159,15 @@ impl Work {
     }
 
     /// Forgets refusals whose reason is gone: somebody took the marker away or mended it.
-    fn look_again(&mut self, context: &Context) -> Result<Vec<DestinationKey>, EngineError> {
+    fn look_again(
+        &mut self,
+        context: &Context,
+        replayed: &mut bool,
+    ) -> Result<Vec<DestinationKey>, EngineError> {
         if !self.is_refused() {
             return Ok(Vec::new());
         }
-        self.refresh()?;
+        *replayed |= self.refresh()?;
         let mut freed = Vec::new();
         for (key, (destination, held)) in &self.claims {
             if !held

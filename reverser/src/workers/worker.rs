@@ -173,7 +173,8 @@ impl Worker {
             }
         }
         for freed in round.freed {
-            let _ = self.settings.resync.try_send((freed, Cause::Resync));
+            // Not dropped where it does not fit: nothing else would ask. The conductor waits for no worker.
+            let _ = self.settings.resync.send((freed, Cause::Resync)).await;
         }
         round.outcome.map_err(|error| {
             if error.is_auth() {
