@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use kube::Client;
 use proto::v1;
 use proto::v1::introspection_server::{Introspection, IntrospectionServer};
+use tonic::server::NamedService;
 use tonic::transport::server::Router;
 use tonic::{Request, Response, Status};
 
@@ -58,6 +59,10 @@ impl IntrospectionService {
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // By name, as the descriptors hold Attribution too, which is served elsewhere.
+            .with_service_name(<IntrospectionServer<Self> as NamedService>::NAME)
+            .with_service_name("grpc.health.v1.Health")
+            .with_service_name("grpc.reflection.v1.ServerReflection")
             .build_v1()?;
         Ok(tonic::transport::Server::builder()
             .add_service(IntrospectionServer::new(self))
