@@ -85,6 +85,8 @@ pub async fn apply_crds(client: &kube::Client) -> Result<()> {
 pub(super) struct Registration {
     /// The configuration's name.
     pub(super) name: String,
+    /// The name of a ConfigMap that can't be created once this configuration is in effect.
+    pub(super) probe: String,
     /// Where the apiserver posts reviews.
     pub(super) url: String,
     /// Who signed the webhook's certificate, PEM.
@@ -113,7 +115,7 @@ impl Registration {
             .context("register the webhook")?;
         let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
         let probe: ConfigMap =
-            serde_json::from_value(json!({ "metadata": { "name": self.name } }))?;
+            serde_json::from_value(json!({ "metadata": { "name": self.probe } }))?;
         let dry = PostParams {
             dry_run: true,
             ..PostParams::default()
@@ -181,7 +183,7 @@ impl Registration {
                 "rules": [{
                     "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"],
                 }],
-                "matchConditions": [{ "name": "the-probe", "expression": format!("request.name == '{}'", self.name) }],
+                "matchConditions": [{ "name": "the-probe", "expression": format!("request.name == '{}'", self.probe) }],
             }],
         })
     }

@@ -85,6 +85,7 @@ impl Reverser {
         let closed_port = free_port();
         let registration = Registration {
             name: format!("gitops-reverser-{closed_port}"),
+            probe: format!("gitops-reverser-{closed_port}"),
             url: format!(
                 "https://{}/process-validating-webhook{token}",
                 addresses.webhook
@@ -194,6 +195,24 @@ impl Reverser {
         self.registration.create(&self.access.client()).await
     }
 
+    /// Tells the apiserver to trust these authorities (PEM) for the webhook instead, and waits until it does. From then on it
+    /// opens new connections to it.
+    ///
+    /// # Errors
+    /// If the apiserver refuses.
+    pub async fn register_webhook_trusting(&self, ca_pem: &str) -> Result<()> {
+        let known = &self.registration;
+        let registration = Registration {
+            name: known.name.clone(),
+            // Another, as the one before is refused already.
+            probe: format!("gitops-reverser-{}", free_port()),
+            url: known.url.clone(),
+            ca_pem: ca_pem.to_owned(),
+            closed_port: known.closed_port,
+        };
+        registration.create(&self.access.client()).await
+    }
+
     /// Takes the webhook from the apiserver: writes from now on are not seen. Waits for nothing.
     ///
     /// # Errors
@@ -237,6 +256,15 @@ impl Reverser {
         [
             &self.addresses.reverser_metrics,
             &self.addresses.webhook_metrics,
+        ]
+    }
+
+    /// Both health addresses, the reverser's first: `/healthz` and `/readyz`.
+    #[must_use]
+    pub fn health_addresses(&self) -> [&str; 2] {
+        [
+            &self.addresses.reverser_health,
+            &self.addresses.webhook_health,
         ]
     }
 
