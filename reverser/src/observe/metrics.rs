@@ -64,6 +64,20 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok(histogram)
         };
+        let push_failures_total = counters(
+            "push_failures_total",
+            "Failed attempts to write to Git.",
+            "reason",
+        )?;
+        let watch_restarts_total = counters(
+            "watch_restarts_total",
+            "Watches that had to begin again.",
+            "reason",
+        )?;
+        // There from the start, so that a rate over the first increment is seen.
+        for reason in ["expired", "error"] {
+            watch_restarts_total.with_label_values(&[reason]);
+        }
         Ok(Self {
             objects_scanned_total: counter("objects_scanned_total", "Objects read by lists.")?,
             objects_written_total: counter("objects_written_total", "Files written by commits.")?,
@@ -94,16 +108,8 @@ impl Metrics {
                 "change_lag_seconds",
                 "Time from a change being seen to its commit being pushed.",
             )?,
-            push_failures_total: counters(
-                "push_failures_total",
-                "Failed attempts to write to Git.",
-                "reason",
-            )?,
-            watch_restarts_total: counters(
-                "watch_restarts_total",
-                "Watches that had to begin again.",
-                "reason",
-            )?,
+            push_failures_total,
+            watch_restarts_total,
         })
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use manifest::SpecHash;
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -92,6 +93,14 @@ impl Item {
     }
 }
 
+/// What became of an item.
+#[derive(Debug, PartialEq, Eq)]
+enum Pushed {
+    Added,
+    /// It took the place of an older version of its file.
+    Replaced,
+}
+
 #[derive(Debug)]
 struct Waiting {
     item: Item,
@@ -112,7 +121,6 @@ struct State {
     behind_sweep: u64,
     /// A list has ended: what waits goes at once.
     urgent: bool,
-    dropped: u64,
 }
 
 /// The queue of one worker.
@@ -120,11 +128,12 @@ struct State {
 /// Every version is kept while there is room. Past the bound, a newer version replaces the one
 /// that waits for the same file, whoever wrote it (counted as dropped); the newest version of a
 /// file is never lost, so memory is bounded by the bound plus one version of each live object.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
     added: Notify,
     taken: Notify,
+    dropped: IntCounter,
 }
 
 /// Why a queue is to be looked at.
@@ -139,9 +148,22 @@ pub(super) enum Due {
 }
 
 impl Queue {
+    /// Empty. `dropped` counts the versions that make way for newer ones at the bound.
+    #[must_use]
+    pub fn new(dropped: IntCounter) -> Self {
+        Self {
+            state: Mutex::default(),
+            added: Notify::new(),
+            taken: Notify::new(),
+            dropped,
+        }
+    }
+
     /// Puts a live change in; never waits.
     pub fn push(&self, item: Item) {
-        self.state.lock().push(item);
+        if self.state.lock().push(item) == Pushed::Replaced {
+            self.dropped.inc();
+        }
         self.added.notify_one();
     }
 
@@ -187,12 +209,6 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Versions that made way for newer ones at the bound.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.state.lock().dropped
-    }
-
     /// Forgets what waits for destinations that are gone.
     pub fn retain(&self, keep: impl Fn(&DestinationPlan) -> bool) {
         self.state.lock().retain(keep);
@@ -236,10 +252,10 @@ impl State {
         self.first + self.items.len() as u64
     }
 
-    fn push(&mut self, item: Item) {
+    fn push(&mut self, item: Item) -> Pushed {
         if let Item::Write(write) = &item {
             if self.is_full() && self.replace(write) {
-                return;
+                return Pushed::Replaced;
             }
             self.latest.insert(write.change.path.clone(), self.next());
         } else {
@@ -254,6 +270,7 @@ impl State {
             item,
             since: Instant::now(),
         });
+        Pushed::Added
     }
 
     /// Puts a newer version of a file in the place of the one that waits.
@@ -281,7 +298,6 @@ impl State {
         let size = |write: &Write| write.change.content.as_ref().map_or(0, Bytes::len);
         self.bytes = self.bytes - size(older) + size(newer);
         **older = newer.clone();
-        self.dropped += 1;
         true
     }
 
@@ -330,16 +346,15 @@ impl State {
     fn retain(&mut self, keep: impl Fn(&DestinationPlan) -> bool) {
         let items = std::mem::take(&mut self.items);
         let urgent = self.urgent;
-        let dropped = self.dropped;
         *self = Self {
             urgent,
-            dropped,
             ..Self::default()
         };
         for waiting in items {
             if keep(waiting.item.destination()) {
                 let since = waiting.since;
-                self.push(waiting.item);
+                // What is kept was counted when it came.
+                let _ = self.push(waiting.item);
                 if let Some(last) = self.items.back_mut() {
                     last.since = since;
                 }

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::Queue;
 use super::worker::Worker;
+use super::Queue;
 use crate::attribution::Store;
 use crate::change::{Cause, DestinationKey};
 use crate::observe::Metrics;
@@ -136,7 +136,9 @@ impl Workers {
         destinations: WorkerPlan,
         predecessor: Option<JoinHandle<()>>,
     ) -> Handle {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(
+            self.settings.metrics.versions_dropped_total.clone(),
+        ));
         let (plan, plans) = watch::channel(destinations);
         let per_repo = self
             .per_repo
