@@ -69,6 +69,15 @@ pub struct DestinationPlan {
     pub resolved: bool,
 }
 
+impl DestinationPlan {
+    /// Whether objects of this type are not written here whatever rules select: core Secrets
+    /// under secretPolicy Omit.
+    #[must_use]
+    pub fn omits(&self, group: &str, resource: &str) -> bool {
+        self.secret_policy == SecretPolicy::Omit && group.is_empty() && resource == "secrets"
+    }
+}
+
 /// One type as a destination wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeSelection {

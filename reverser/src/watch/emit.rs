@@ -9,7 +9,6 @@ use tracing::debug;
 use super::index::{Entry, Index, ObjectName};
 use super::object::Seen;
 use super::task::Shared;
-use crate::api::SecretPolicy;
 use crate::attribution::Store;
 use crate::change::{Attribution, Cause, Change, DestinationKey, Miss, Operation, Sighting};
 use crate::discovery::ServedType;
@@ -37,8 +36,7 @@ impl Subscriber {
     /// What the rules allow, where this destination takes the object at all.
     fn selects(&self, identity: &Identity) -> Option<Operations> {
         let destination = &self.subscription.destination;
-        let secret = identity.group.is_empty() && identity.resource == "secrets";
-        if secret && destination.secret_policy == SecretPolicy::Omit {
+        if destination.omits(&identity.group, &identity.resource) {
             return None;
         }
         self.subscription.selection.operations(&identity.namespace)

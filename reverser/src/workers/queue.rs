@@ -209,8 +209,8 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Forgets what waits for destinations that are gone.
-    pub fn retain(&self, keep: impl Fn(&DestinationPlan) -> bool) {
+    /// Forgets what waits in vain: its destination is gone, or takes it no more.
+    pub fn retain(&self, keep: impl Fn(&Item) -> bool) {
         self.state.lock().retain(keep);
         self.taken.notify_waiters();
     }
@@ -343,7 +343,7 @@ impl State {
         }
     }
 
-    fn retain(&mut self, keep: impl Fn(&DestinationPlan) -> bool) {
+    fn retain(&mut self, keep: impl Fn(&Item) -> bool) {
         let items = std::mem::take(&mut self.items);
         let urgent = self.urgent;
         *self = Self {
@@ -351,7 +351,7 @@ impl State {
             ..Self::default()
         };
         for waiting in items {
-            if keep(waiting.item.destination()) {
+            if keep(&waiting.item) {
                 let since = waiting.since;
                 // What is kept was counted when it came.
                 let _ = self.push(waiting.item);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::worker::Worker;
-use super::Queue;
+use super::{Item, Queue};
 use crate::attribution::Store;
 use crate::change::{Cause, DestinationKey};
 use crate::observe::Metrics;
@@ -109,12 +109,13 @@ impl Workers {
         for (key, destinations) in branches {
             match handles.get(key) {
                 Some(handle) => {
-                    let named = |d: &DestinationPlan| {
-                        destinations
-                            .iter()
-                            .any(|n| n.key == d.key && n.uid == d.uid)
-                    };
-                    handle.queue.retain(named);
+                    handle.queue.retain(|item| {
+                        let taken_by = |now: &DestinationPlan| {
+                            let then = item.destination();
+                            now.key == then.key && now.uid == then.uid && !is_omitted(item, now)
+                        };
+                        destinations.iter().any(|now| taken_by(now))
+                    });
                     handle.plan.send_if_modified(|known| {
                         let changed = *known != destinations;
                         *known = destinations;
@@ -223,4 +224,13 @@ impl Workers {
             let _ = task.await;
         }
     }
+}
+
+/// A Secret on its way to a destination that was told to omit Secrets meanwhile.
+fn is_omitted(item: &Item, destination: &DestinationPlan) -> bool {
+    let Item::Write(write) = item else {
+        return false;
+    };
+    let identity = &write.change.identity;
+    write.change.content.is_some() && destination.omits(&identity.group, &identity.resource)
 }

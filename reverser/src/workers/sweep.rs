@@ -80,6 +80,8 @@ fn listed(
     is_live: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Orphan>, EngineError> {
     let served = &selection.served;
+    // A change of secretPolicy rewrites files whatever the operations.
+    let omitted = destination.omits(&served.group, &served.resource);
     let group_directory = manifest::group_directory(&destination.base_folder, &served.group);
     let mut orphans = Vec::new();
     for version in engine.list_directories(&group_directory)? {
@@ -107,7 +109,7 @@ fn listed(
             // A namespace is a DNS label, which a path holds as it is.
             let allowed = selection
                 .operations(folder)
-                .is_some_and(|o| o.allows(Operation::Delete));
+                .is_some_and(|o| omitted || o.allows(Operation::Delete));
             if other_namespace
                 || !allowed
                 || !manifest::is_manifest_file_name(name)
