@@ -7,7 +7,6 @@ use serde_json::Value;
 use tonic::Status;
 
 use super::Sources;
-use crate::api::SecretPolicy;
 use crate::change::{Attribution, Miss, Who};
 use crate::discovery::ServedType;
 use crate::rules::{DestinationPlan, TypeSelection};
@@ -16,14 +15,13 @@ use crate::status::Snapshot;
 /// Asks the apiserver for the object, and the plan for what becomes of it.
 ///
 /// # Errors
-/// INVALID_ARGUMENT without resource or name; UNAVAILABLE when the apiserver does not answer.
+/// INVALID_ARGUMENT without resource or name, and for names that no object can have; UNAVAILABLE when
+/// the apiserver does not answer.
 pub(super) async fn explain(
     sources: &Sources,
     request: &v1::ExplainRequest,
 ) -> Result<v1::ExplainResponse, Status> {
-    if request.resource.is_empty() || request.name.is_empty() {
-        return Err(Status::invalid_argument("resource and name are needed"));
-    }
+    check(request)?;
     let facts = sources.board.snapshot();
     let selecting = selections(&facts, request);
     let Some((_, first)) = selecting.first() else {
@@ -38,6 +36,14 @@ pub(super) async fn explain(
         });
     };
     let served = first.served.clone();
+    if served.namespaced == request.namespace.is_empty() {
+        let scope = if served.namespaced {
+            "is namespaced: namespace is needed"
+        } else {
+            "is cluster-scoped: it has no namespace"
+        };
+        return Err(Status::invalid_argument(format!("{served} {scope}")));
+    }
     let object = live(sources, &served, request).await?;
     let identity = Identity {
         group: served.group.clone(),
@@ -73,12 +79,45 @@ pub(super) async fn explain(
             .selections
             .iter()
             .map(|s| s.path.as_str())
+            .filter(|path| !path.is_empty())
             .collect();
         format!("Written to {}.", places.join(", "))
     } else {
         format!("Not written: {}.", response.reason)
     };
     Ok(response)
+}
+
+/// What can't be a name is refused here, as it would name something else in the URL of the object.
+fn check(request: &v1::ExplainRequest) -> Result<(), Status> {
+    if request.resource.is_empty() || request.name.is_empty() {
+        return Err(Status::invalid_argument("resource and name are needed"));
+    }
+    // What apimachinery's IsValidPathSegmentName refuses in every name.
+    if matches!(request.name.as_str(), "." | "..") || request.name.contains(['/', '%']) {
+        return Err(Status::invalid_argument(
+            "a name is not '.' or '..' and has no '/' or '%' in it",
+        ));
+    }
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !request.namespace.chars().all(label) {
+        return Err(Status::invalid_argument(
+            "a namespace has only a-z, 0-9 and '-' in its name",
+        ));
+    }
+    Ok(())
+}
+
+/// A name as a segment of a URL path (RFC 3986): those of RBAC may hold nearly anything.
+fn path_segment(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 fn selections<'a>(
@@ -108,7 +147,7 @@ async fn live(
 ) -> Result<Option<Value>, Status> {
     let namespace = Some(request.namespace.as_str()).filter(|n| !n.is_empty());
     let get = Request::new(served.url_path(namespace))
-        .get(&request.name, &GetParams::default())
+        .get(&path_segment(&request.name), &GetParams::default())
         .map_err(|error| Status::invalid_argument(error.to_string()))?;
     match sources.client.request::<Value>(get).await {
         Ok(object) => Ok(Some(object)),
@@ -124,11 +163,9 @@ fn left_out(
     object: Option<&Value>,
     selecting: &[(&DestinationPlan, &TypeSelection)],
 ) -> String {
-    let secret = identity.group.is_empty() && identity.resource == "secrets";
-    if secret
-        && selecting
-            .iter()
-            .all(|(destination, _)| destination.secret_policy == SecretPolicy::Omit)
+    if selecting
+        .iter()
+        .all(|(destination, _)| destination.omits(&identity.group, &identity.resource))
     {
         return "its destinations omit Secrets (secretPolicy)".to_owned();
     }
@@ -151,6 +188,7 @@ fn describe(
 ) -> v1::Selection {
     let path = manifest::file_path(&destination.base_folder, identity);
     let note = sources.board.last_commit(&destination.key, &path);
+    let omitted = destination.omits(&identity.group, &identity.resource);
     let (author, tier, why) = match note.as_ref().map(|note| &note.attribution) {
         None => (String::new(), "", ""),
         Some(Attribution::Exact(Who { username, .. })) => (username.clone(), "exact", ""),
@@ -162,7 +200,7 @@ fn describe(
         rules: selection.rules.clone(),
         repo_url: destination.url.to_string(),
         branch: destination.branch.branch.clone(),
-        path,
+        path: if omitted { String::new() } else { path },
         commit: note.map(|note| note.commit).unwrap_or_default(),
         author,
         attribution: tier.to_owned(),
@@ -178,5 +216,44 @@ fn why(miss: Miss) -> &'static str {
         Miss::Ambiguous => "several users sent what can't be told apart",
         Miss::NeverAdmitted => "the apiserver calls no webhooks for admissionregistration.k8s.io",
         Miss::Reconciled => "it was found by comparing the live list with Git",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(namespace: &str, name: &str) -> v1::ExplainRequest {
+        v1::ExplainRequest {
+            resource: "configmaps".to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_name_can_not_lead_to_another_object() {
+        for (namespace, name) in [
+            ("lab", ""),
+            ("lab", ".."),
+            ("lab", "../secrets/password"),
+            ("lab", "%2e%2e"),
+            ("lab/secrets", "password"),
+            ("..", "password"),
+            ("lab?watch=true", "one"),
+        ] {
+            let status = check(&request(namespace, name)).unwrap_err();
+            assert_eq!(
+                status.code(),
+                tonic::Code::InvalidArgument,
+                "{namespace} {name}"
+            );
+        }
+        assert!(check(&request("lab", "system:node?x")).is_ok());
+        assert_eq!(
+            path_segment("system:node?x #ü"),
+            "system:node%3Fx%20%23%C3%BC"
+        );
     }
 }
