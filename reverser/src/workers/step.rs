@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::queue::{Due, Item, Queue};
 use super::{BatchLimits, batch, claim};
 use crate::attribution::Store;
-use crate::change::{Change, DestinationKey};
-use crate::commit;
+use crate::change::{Attribution, Cause, Change, DestinationKey};
+use crate::commit::{self, ChangeSummary};
 use crate::git::{
     CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushError, PushOutcome,
     RefreshOutcome, RemoteError,
@@ -243,6 +243,7 @@ impl Work {
                 info!(branch = %context.key, destination = %key, commit, written, deleted, "committed");
                 self.unpushed.commits.insert(key.clone(), commit.clone());
                 for summary in planned.changes {
+                    log(&summary, &commit);
                     let note = CommitNote {
                         commit: commit.clone(),
                         attribution: summary.attribution,
@@ -382,6 +383,29 @@ impl RoundError {
             reason,
             message: self.to_string(),
             needs_action,
+        }
+    }
+}
+
+/// What was seen live, for the record of who did what; a list's thousands are for debugging.
+fn log(change: &ChangeSummary, commit: &str) {
+    let (tier, user) = match &change.attribution {
+        Attribution::Exact(who) => ("exact", who.username.as_str()),
+        Attribution::Content(who) => ("content", who.username.as_str()),
+        Attribution::None(_) => ("none", ""),
+    };
+    let ChangeSummary {
+        destination,
+        identity,
+        operation,
+        ..
+    } = change;
+    match change.cause {
+        Cause::Live => {
+            info!(object = %identity, %destination, ?operation, tier, user, commit, "written");
+        }
+        cause => {
+            debug!(object = %identity, %destination, ?operation, ?cause, tier, user, commit, "written");
         }
     }
 }
