@@ -5,8 +5,15 @@
 
 mod authors;
 mod bad_input;
+mod certificates;
+mod cluster_rules;
+mod grpcurl;
 mod lab;
+mod metrics;
+mod operations;
 mod reconcile;
 mod refusals;
+mod secrets;
+mod seeing;
 mod ssh;
 mod testbed;
