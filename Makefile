@@ -6,6 +6,7 @@ CHART := charts/gitops-reverser
 # The pinned Helm, built once into the user's cache.
 HELM ?= $(CARGO) run --quiet --bin tool -- helm
 ONESHOT ?=
+ARGS ?=
 TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .PHONY: help
@@ -29,9 +30,10 @@ demo: build ## The whole path at work, until Ctrl-C (ONESHOT=1: ends by itself; 
 	$(CARGO) run --quiet --bin demo -- $(if $(filter-out 0,$(ONESHOT)),--oneshot)
 
 .PHONY: bench
-bench: ## Measure seeding, lag and memory
-	$(CARGO) build --workspace --bins --release
-	GITOPS_REVERSER_BIN_DIR=$(TARGET)/release $(CARGO) test --workspace --release --test bench -- --ignored --nocapture
+bench: ## Measure seeding, lag and memory (ARGS=--help: the sizes)
+	$(CARGO) build --release -p reverser --bin gitops-reverser
+	$(CARGO) build --release -p webhook --bin gitops-reverser-webhook
+	GITOPS_REVERSER_BIN_DIR=$(TARGET)/release $(CARGO) bench -p tests --bench bench -- $(ARGS)
 
 .PHONY: crds
 crds: ## Write the CRDs, which are made from the Rust types, into the chart

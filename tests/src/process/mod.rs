@@ -1,6 +1,7 @@
 //! Child processes that log to files and that never outlive the test process.
 
 mod guard;
+mod usage;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -15,6 +16,7 @@ pub use rustix::process::Signal;
 
 pub(crate) use guard::Guard;
 pub use guard::{MARK_VARIABLE, directory, mark, temp_dir};
+pub use usage::Usage;
 
 /// How much of a log goes into an error.
 const TAIL_BYTES: u64 = 4096;
@@ -260,16 +262,17 @@ impl Process {
         }
     }
 
-    /// Its resident memory in KiB, where the system tells (Linux), while it runs.
-    pub fn rss_kib(&mut self) -> Option<u64> {
+    /// What it has taken so far, where the system tells (Linux), while it runs.
+    pub fn usage(&mut self) -> Option<Usage> {
         if !self.is_running() {
             return None;
         }
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse().ok()
+        Usage::of(self.child.id())
+    }
+
+    /// Lets the peak of its memory begin anew. False where it has ended, or the system does not do that.
+    pub fn reset_peak(&mut self) -> bool {
+        self.is_running() && usage::reset_peak(self.child.id())
     }
 }
 

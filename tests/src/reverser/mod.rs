@@ -23,7 +23,7 @@ pub use processes::Options;
 use crate::certs::Authority;
 use crate::control_plane::{Access, ControlPlane, write_private};
 use crate::net::free_port;
-use crate::process::{Process, Signal, temp_dir};
+use crate::process::{Process, Signal, Usage, temp_dir};
 
 /// A running reverser and its webhook. Ended when dropped, and with the process at the latest.
 ///
@@ -315,16 +315,23 @@ impl Reverser {
         })
     }
 
-    /// The reverser's resident memory in KiB, while it runs, where the system tells (Linux).
+    /// What the reverser has taken so far, while it runs, where the system tells (Linux).
     #[must_use]
-    pub fn reverser_rss_kib(&self) -> Option<u64> {
-        self.reverser.lock().as_mut().and_then(Process::rss_kib)
+    pub fn reverser_usage(&self) -> Option<Usage> {
+        self.reverser.lock().as_mut().and_then(Process::usage)
     }
 
-    /// The webhook's resident memory in KiB, while it runs, where the system tells (Linux).
+    /// What the webhook has taken so far, while it runs, where the system tells (Linux).
     #[must_use]
-    pub fn webhook_rss_kib(&self) -> Option<u64> {
-        self.webhook.lock().as_mut().and_then(Process::rss_kib)
+    pub fn webhook_usage(&self) -> Option<Usage> {
+        self.webhook.lock().as_mut().and_then(Process::usage)
+    }
+
+    /// Lets the peak of both processes' memory begin anew, where the system can do that (Linux).
+    pub fn reset_peaks(&self) {
+        for slot in [&self.reverser, &self.webhook] {
+            slot.lock().as_mut().map(Process::reset_peak);
+        }
     }
 }
 

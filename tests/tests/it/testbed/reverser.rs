@@ -17,8 +17,8 @@ async fn the_first_write_after_start_and_after_each_restart_reaches_the_reverser
     assert!(acked(&reverser).await >= 1.0);
 
     reverser.kill9_reverser();
-    assert_eq!(reverser.reverser_rss_kib(), None);
-    assert!(reverser.webhook_rss_kib().is_some());
+    assert_eq!(reverser.reverser_usage(), None);
+    assert!(reverser.webhook_usage().is_some());
     reverser.restart_reverser().await.unwrap();
     let before = acked(&reverser).await;
     plane.create_namespace("seen").await;

@@ -1,0 +1,73 @@
+//! Sizes, each a flag and an environment variable.
+
+use clap::{Parser, ValueEnum};
+
+/// Measures the release programs on a real control plane and a real HTTPS Git server.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "bench")]
+pub(crate) struct Args {
+    /// ConfigMaps that are there before the rule
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_OBJECTS", default_value_t = 5000)]
+    pub(crate) objects: usize,
+
+    /// Bytes of data in each ConfigMap
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_BENCH_OBJECT_BYTES",
+        default_value_t = 1024
+    )]
+    pub(crate) object_bytes: usize,
+
+    /// How often the seed is measured
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_ROUNDS", default_value_t = 3)]
+    pub(crate) rounds: usize,
+
+    /// Users that write at the same time
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_USERS", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) users: u32,
+
+    /// ConfigMaps that each of them writes in turn; nobody else does
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_OBJECTS_PER_USER", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) objects_per_user: u32,
+
+    /// Writes a second, of all users together
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_RATE", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rate: u32,
+
+    /// For how many seconds they write
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) seconds: u32,
+
+    /// Only this; both otherwise
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_ONLY")]
+    pub(crate) only: Option<Part>,
+
+    /// `--log-level` of both programs; with GITOPS_REVERSER_TEST_KEEP=1 their logs stay
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_LOG_LEVEL", default_value = "info")]
+    pub(crate) log_level: String,
+
+    /// Cargo says this to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// From a rule to the pushed commit that holds every object
+    Seed,
+    /// From a write's answer to its pushed commit
+    Lag,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn measures(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
+}

@@ -1,0 +1,136 @@
+//! `make bench`: how fast the live cluster gets to Git, against what the same work takes at least.
+//!
+//! Times are printed and never judged: machines differ. It fails where Git does not end up with every object and every
+//! version, or with a wrong author.
+
+mod args;
+mod history;
+mod lab;
+mod lag;
+mod limit;
+mod noise;
+mod report;
+mod seed;
+mod tips;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+use tests::ControlPlane;
+use tests::reverser::{Options, Reverser};
+
+use args::{Args, Part};
+use lab::Lab;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args).await {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            eprintln!("\n{} versions are not as they should be:", faults.len());
+            for fault in faults.iter().take(20) {
+                eprintln!("  {fault}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("\nbench: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns what is wrong in Git.
+async fn run(args: &Args) -> Result<Vec<String>> {
+    let busy_before = noise::busy().await;
+    let mut faults = Vec::new();
+    {
+        let plane = ControlPlane::start(tests::control_plane::Options::default()).await?;
+        let options = Options {
+            log_level: args.log_level.clone(),
+            register_webhook: false,
+            ..Options::default()
+        };
+        let reverser = Reverser::start(&plane, options).await?;
+        let full = Lab::new(&plane, "full").await?;
+        say(&format!("creating {} ConfigMaps", args.objects));
+        full.fill(args.objects, args.object_bytes).await?;
+        reverser.register_webhook().await?;
+        if args.measures(Part::Seed) {
+            seed(args, &full, &reverser).await?;
+        }
+        if args.measures(Part::Lag) {
+            let outcomes = lag(args, &full, &reverser).await?;
+            for (_, outcome) in &outcomes {
+                faults.extend_from_slice(&outcome.faults);
+            }
+        }
+        reverser.stop().await?;
+        plane.stop();
+    }
+    let percent = |busy: Option<f64>| busy.map_or("?".to_owned(), |b| format!("{:.0}", b * 100.0));
+    println!(
+        "\n{} cores; in use by others: {} % before, {} % after",
+        std::thread::available_parallelism().map_or(0, usize::from),
+        percent(busy_before),
+        percent(noise::busy().await),
+    );
+    Ok(faults)
+}
+
+async fn seed(args: &Args, lab: &Lab<'_>, reverser: &Reverser) -> Result<()> {
+    let mut rounds = Vec::new();
+    for number in 1..=args.rounds {
+        say(&format!("seed, round {number} of {}", args.rounds));
+        let name = format!("seed-{number}");
+        let round = seed::round(args, lab, reverser, &name)
+            .await
+            .with_context(|| format!("seed, round {number}"))?;
+        rounds.push(round);
+        lab.clear(&name).await?;
+    }
+    let title = format!(
+        "seed: {} ConfigMaps of {} bytes",
+        args.objects, args.object_bytes
+    );
+    println!("{}", report::seed(&title, &rounds));
+    Ok(())
+}
+
+async fn lag(
+    args: &Args,
+    full: &Lab<'_>,
+    reverser: &Reverser,
+) -> Result<Vec<(String, lag::Outcome)>> {
+    let empty = Lab::new(full.plane, "empty").await?;
+    let mut outcomes = Vec::new();
+    for (lab, name) in [(&empty, "empty-folder"), (full, "full-folder")] {
+        say(&format!(
+            "lag, {name}: {} writes a second for {} s",
+            args.rate, args.seconds
+        ));
+        reverser.restart_reverser().await?;
+        reverser.restart_webhook().await?;
+        let repo = lab.destination(name).await?;
+        lab.rule(name).await?;
+        lab.ready::<reverser::api::WatchRule>(name).await?;
+        lab.ready::<reverser::api::GitDestination>(name).await?;
+        let outcome = lag::measure(args, lab, reverser, name, &repo)
+            .await
+            .with_context(|| format!("lag, {name}"))?;
+        outcomes.push((name.replace('-', " "), outcome));
+        lab.clear(name).await?;
+    }
+    let title = format!(
+        "lag: {} users, {} writes a second for {} s",
+        args.users, args.rate, args.seconds
+    );
+    println!("{}", report::lag(&title, &outcomes));
+    Ok(outcomes)
+}
+
+fn say(what: &str) {
+    eprintln!("bench: {what}");
+}
