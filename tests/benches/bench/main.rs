@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("\nbench: {error:?}");
+            eprintln!("\nbench: {error:#}");
             ExitCode::FAILURE
         }
     }

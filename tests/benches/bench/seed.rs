@@ -73,7 +73,8 @@ pub(crate) async fn round(
         }
         reverser.must_run()?;
         if Instant::now() > end {
-            bail!("not every object is in Git after {PATIENCE:?}");
+            let files = history.files().len();
+            bail!("{files} files and not every object are in Git after {PATIENCE:?}");
         }
     };
     let done = usage(reverser);
