@@ -15,7 +15,7 @@ use crate::change::{Cause, DestinationKey};
 use crate::discovery::Catalog;
 use crate::rules::{CompileOptions, Configuration, Plan, Subscription, WatchKey, compile};
 use crate::status::StatusBoard;
-use crate::watch::{Shared, Subscriber, Task};
+use crate::watch::{Shared, Subscriber, Synced, Task};
 use crate::workers::{Item, Sweep, Unit, Workers};
 
 /// Changes that come together (`kubectl apply -f` of a folder) make one plan.
@@ -33,7 +33,7 @@ pub struct Edges {
     /// The generation that the sidecar has acknowledged.
     pub acknowledged: watch::Receiver<u64>,
     /// From watches: a list was complete. Small: the conductor takes them at once.
-    pub synced: (mpsc::Sender<WatchKey>, mpsc::Receiver<WatchKey>),
+    pub synced: (mpsc::Sender<Synced>, mpsc::Receiver<Synced>),
     /// From workers: a destination must be given everything again.
     pub resync: mpsc::Receiver<(DestinationKey, Cause)>,
 }
@@ -49,6 +49,8 @@ struct Seat {
     subscription: Subscription,
     epoch: u64,
     cause: Cause,
+    /// The list of this epoch is complete.
+    listed: bool,
 }
 
 /// The conductor.
@@ -61,8 +63,9 @@ pub struct Conductor {
     plan: Arc<Plan>,
     running: BTreeMap<WatchKey, Running>,
     seats: HashMap<(WatchKey, DestinationKey), Seat>,
-    /// Watches whose list is complete, with the epoch it was complete for.
-    synced: BTreeSet<WatchKey>,
+    /// Grows with every seat that must be given everything. Never used twice: a destination that leaves and comes back
+    /// before its watch has noticed would look as if it had been served.
+    epoch: u64,
     /// Destinations from which what nothing selects was swept, under this plan.
     swept: BTreeSet<DestinationKey>,
     /// Interest sets by generation, until one is acknowledged.
@@ -89,7 +92,7 @@ impl Conductor {
             plan: Arc::default(),
             running: BTreeMap::new(),
             seats: HashMap::new(),
-            synced: BTreeSet::new(),
+            epoch: 0,
             swept: BTreeSet::new(),
             offered: BTreeMap::new(),
             made_from: Vec::new(),
@@ -117,9 +120,13 @@ impl Conductor {
                     changed?;
                     self.interest_acknowledged();
                 }
-                Some(key) = self.edges.synced.1.recv() => {
-                    self.board.synced(&key);
-                    self.synced.insert(key);
+                Some(synced) = self.edges.synced.1.recv() => {
+                    self.board.synced(&synced.key);
+                    for (name, epoch) in synced.epochs {
+                        if let Some(seat) = self.seats.get_mut(&(synced.key.clone(), name)) {
+                            seat.listed = seat.epoch == epoch;
+                        }
+                    }
                     self.sweep_unselected();
                 }
                 Some((destination, cause)) = self.edges.resync.recv() => self.list_again(&destination, cause),
@@ -185,7 +192,6 @@ impl Conductor {
             }
             keep
         });
-        self.synced.retain(|key| plan.watches.contains_key(key));
         let seated = |key: &WatchKey, name: &DestinationKey| {
             plan.watches
                 .get(key)
@@ -202,23 +208,24 @@ impl Conductor {
             for subscription in subscriptions {
                 let name = subscription.destination.key.clone();
                 let seat = self.seats.get(&(key.clone(), name.clone()));
-                let (epoch, cause) = match seat {
+                let (epoch, cause, listed) = match seat {
                     Some(seat) if !subscription.needs_list(&seat.subscription) => {
-                        (seat.epoch, seat.cause)
+                        (seat.epoch, seat.cause, seat.listed)
                     }
-                    Some(seat) => (seat.epoch + 1, Cause::Resync),
-                    None => (0, Cause::Seed),
+                    seat => {
+                        let cause = seat.map_or(Cause::Seed, |_| Cause::Resync);
+                        self.epoch += 1;
+                        self.board.unsettle(&name);
+                        (self.epoch, cause, false)
+                    }
                 };
-                if seat.is_none_or(|seat| seat.epoch != epoch) {
-                    self.board.unsettle(&name);
-                    self.synced.remove(key);
-                }
                 self.seats.insert(
                     (key.clone(), name),
                     Seat {
                         subscription: subscription.clone(),
                         epoch,
                         cause,
+                        listed,
                     },
                 );
             }
@@ -235,10 +242,11 @@ impl Conductor {
             .collect();
         for key in keys {
             if let Some(seat) = self.seats.get_mut(&(key.clone(), destination.clone())) {
-                seat.epoch += 1;
+                self.epoch += 1;
+                seat.epoch = self.epoch;
                 seat.cause = cause;
+                seat.listed = false;
             }
-            self.synced.remove(&key);
             self.tell_watch(key);
         }
         self.swept.remove(destination);
@@ -322,17 +330,11 @@ impl Conductor {
     /// selects may go.
     fn sweep_unselected(&mut self) {
         for destination in self.plan.destinations.values() {
-            let mine = |(_, subscriptions): &(&WatchKey, &Vec<Subscription>)| {
-                subscriptions
-                    .iter()
-                    .any(|s| s.destination.key == destination.key)
-            };
             let listed = self
-                .plan
-                .watches
+                .seats
                 .iter()
-                .filter(mine)
-                .all(|(key, _)| self.synced.contains(key));
+                .filter(|((_, name), _)| *name == destination.key)
+                .all(|(_, seat)| seat.listed);
             if !listed || destination.selections.is_empty() || self.swept.contains(&destination.key)
             {
                 continue;

@@ -7,4 +7,4 @@ mod source;
 mod task;
 
 pub use emit::Subscriber;
-pub use task::{Shared, Task};
+pub use task::{Shared, Synced, Task};

@@ -59,6 +59,15 @@ enum Ended {
     },
 }
 
+/// A list was complete.
+#[derive(Debug)]
+pub struct Synced {
+    /// Whose.
+    pub key: WatchKey,
+    /// Which destinations were given everything, and the epoch at which they had asked for it.
+    pub epochs: Vec<(DestinationKey, u64)>,
+}
+
 /// A list/watch, from its first list to the end of its time in the plan.
 pub struct Task {
     key: WatchKey,
@@ -68,7 +77,7 @@ pub struct Task {
     subscribers: watch::Receiver<Arc<Vec<Subscriber>>>,
     /// The epoch up to which each destination has been given the whole list.
     seeded: HashMap<DestinationKey, u64>,
-    synced: mpsc::Sender<WatchKey>,
+    synced: mpsc::Sender<Synced>,
     index: Index,
     failures: u32,
     restarts: u64,
@@ -81,7 +90,7 @@ impl Task {
         key: WatchKey,
         shared: Shared,
         subscribers: watch::Receiver<Arc<Vec<Subscriber>>>,
-        synced: mpsc::Sender<WatchKey>,
+        synced: mpsc::Sender<Synced>,
     ) -> Self {
         let source = Source::new(shared.client.clone(), &key);
         Self {
@@ -114,7 +123,11 @@ impl Task {
                         self.failures = 0;
                         info!(watch = %self.key, objects = self.index.len(), "listed");
                         // The manager holds the other end for as long as this task runs.
-                        let _ = self.synced.send(self.key.clone()).await;
+                        let synced = Synced {
+                            key: self.key.clone(),
+                            epochs: self.seeded.clone().into_iter().collect(),
+                        };
+                        let _ = self.synced.send(synced).await;
                         State::Watching { resource_version }
                     }
                     Err(error) => self.failed(State::Listing, &error),

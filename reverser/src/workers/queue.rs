@@ -99,6 +99,8 @@ enum Pushed {
     Added,
     /// It took the place of an older version of its file.
     Replaced,
+    /// The queue is closed.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -121,6 +123,8 @@ struct State {
     behind_sweep: u64,
     /// A list has ended: what waits goes at once.
     urgent: bool,
+    /// Its worker is gone: nothing is kept any more.
+    closed: bool,
 }
 
 /// The queue of one worker.
@@ -215,6 +219,18 @@ impl Queue {
         self.taken.notify_waiters();
     }
 
+    /// Drops what waits and whatever comes: nobody takes it any more. Who waits for room goes on.
+    pub fn close(&self) {
+        {
+            let mut state = self.state.lock();
+            *state = State {
+                closed: true,
+                ..State::default()
+            };
+        }
+        self.taken.notify_waiters();
+    }
+
     pub(super) async fn changed(&self) {
         self.added.notified().await;
     }
@@ -253,6 +269,9 @@ impl State {
     }
 
     fn push(&mut self, item: Item) -> Pushed {
+        if self.closed {
+            return Pushed::Refused;
+        }
         if let Item::Write(write) = &item {
             if self.is_full() && self.replace(write) {
                 return Pushed::Replaced;

@@ -103,6 +103,7 @@ impl Workers {
             info!(branch = %key, "no destination writes to this branch any more");
             if let Some(handle) = handles.remove(&key) {
                 handle.retired.cancel();
+                handle.queue.close();
                 retiring.insert(key, handle.task);
             }
         }
@@ -147,7 +148,8 @@ impl Workers {
             .entry(key.repository.clone())
             .or_insert_with(|| Arc::new(Semaphore::new(self.settings.max_per_repo.max(1))))
             .clone();
-        let permits = [self.global.clone(), per_repo];
+        // The repository's own first: whoever waits behind a repository that hangs holds no global turn.
+        let permits = [per_repo, self.global.clone()];
         let retired = CancellationToken::new();
         let worker = Worker::new(
             key.clone(),
