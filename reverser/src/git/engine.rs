@@ -127,7 +127,9 @@ impl Engine {
         Ok(engine)
     }
 
-    fn is_overgrown(&self) -> bool {
+    /// Whether the clone has become slow: opening the engine again replaces it.
+    #[must_use]
+    pub fn is_overgrown(&self) -> bool {
         self.unpushed.is_empty() && self.store.packs() > MAX_PACKS
     }
 
@@ -222,6 +224,12 @@ impl Engine {
     #[must_use]
     pub fn unpushed(&self) -> usize {
         self.unpushed.len()
+    }
+
+    /// Forgets the newest commits, so that only the oldest `keep` of those that are not pushed are left: a batch is committed
+    /// as a whole or not at all.
+    pub fn roll_back_to(&mut self, keep: usize) {
+        self.unpushed.truncate(keep);
     }
 
     /// Writes all commits to the clone on disk, as one pack: from here on they survive the process. Cheap where there is

@@ -133,6 +133,12 @@ impl Engine {
             .collect())
     }
 
+    /// The tree of `directory` at the tip; `None` where there is none, or the clone can't be read. Equal ids, equal contents.
+    #[must_use]
+    pub fn folder_id(&self, directory: &str) -> Option<Oid> {
+        self.folder_tree(directory).ok().flatten()
+    }
+
     fn folder_tree(&self, directory: &str) -> Result<Option<Oid>, EngineError> {
         let directory = directory.trim_matches('/');
         if directory.is_empty() {

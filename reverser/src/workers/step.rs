@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use git2::Oid;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::queue::{Due, Item, Queue};
+use super::queue::{Due, Item, Queue, Unit};
 use super::{BatchLimits, batch, claim};
+use crate::api::SecretPolicy;
 use crate::attribution::Store;
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
 use crate::git::{
     CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushError, PushOutcome,
-    RefreshOutcome, RemoteError,
+    RemoteError,
 };
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan};
@@ -22,6 +24,9 @@ use crate::status::{CommitNote, GitFailure, StatusBoard};
 /// Batches that are committed before they are pushed together: a list of many objects is one push.
 /// 50 batches of the default 200 files are 10,000 files.
 const BATCHES_PER_PUSH: usize = 50;
+
+/// Changes whose lag is measured; of more that wait for a remote, the first tell enough.
+const MAX_SEEN: usize = 100_000;
 
 /// What a round needs from outside.
 pub(super) struct Context {
@@ -46,13 +51,17 @@ pub(super) struct Work {
     claims: HashMap<DestinationKey, (Arc<DestinationPlan>, bool)>,
     /// The tip was heard from the remote in this round.
     fresh: bool,
+    /// Each base folder's tree as our last commit left it. Another one at the tip means that
+    /// somebody else wrote to it, or that commits of ours are lost with their clone.
+    folders: HashMap<String, Option<Oid>>,
 }
 
 #[derive(Default)]
 struct Unpushed {
     /// The last commit of each destination.
     commits: BTreeMap<DestinationKey, String>,
-    notes: Vec<(DestinationKey, String, CommitNote)>,
+    /// By file: bounded by the live objects, however long the remote is away.
+    notes: HashMap<(DestinationKey, String), CommitNote>,
     /// When the changes were received.
     seen: Vec<Instant>,
     /// Destinations that are complete once this is pushed.
@@ -71,9 +80,15 @@ pub(super) enum RoundError {
 /// What a round came to.
 pub(super) struct Round {
     pub(super) outcome: Result<(), RoundError>,
-    /// Somebody else's commits were found under ours.
-    pub(super) replayed: bool,
-    /// Destinations whose folder was somebody else's and is no longer.
+    pub(super) found: Found,
+}
+
+/// Destinations that must be compared with what is live, all of it.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Their folder is not as we left it.
+    pub(super) moved: Vec<DestinationKey>,
+    /// Their folder was somebody else's and is no longer.
     pub(super) freed: Vec<DestinationKey>,
 }
 
@@ -88,29 +103,23 @@ impl Work {
         self.claims.values().any(|(_, held)| !held)
     }
 
-    /// One round: takes what is due from the queue, commits it, pushes it.
+    /// One round for the destinations of `plan`: takes what is due from the queue, commits it, pushes it.
     pub(super) fn round(
         &mut self,
         context: &Context,
         options: EngineOptions,
         limits: &BatchLimits,
+        plan: &[Arc<DestinationPlan>],
     ) -> Round {
-        let mut replayed = false;
-        let mut freed = Vec::new();
-        let outcome = self.commit_and_push(context, options, limits, &mut replayed, &mut freed);
-        if replayed {
-            // Among what somebody else pushed may be a marker in a folder that was ours.
-            self.claims.retain(|_, (_, held)| !*held);
-        }
+        let mut found = Found::default();
+        let outcome = self.commit_and_push(context, options, limits, plan, &mut found);
         if outcome.as_ref().is_err_and(RoundError::is_corrupt_clone) {
-            // The clone is a cache: the next round fetches it afresh.
+            // The clone is a cache: the next round fetches it afresh, and finds by `folders` what
+            // is lost with it.
             self.engine = None;
+            self.unpushed = Unpushed::default();
         }
-        Round {
-            outcome,
-            replayed,
-            freed,
-        }
+        Round { outcome, found }
     }
 
     fn commit_and_push(
@@ -118,21 +127,30 @@ impl Work {
         context: &Context,
         options: EngineOptions,
         limits: &BatchLimits,
-        replayed: &mut bool,
-        freed: &mut Vec<DestinationKey>,
+        plan: &[Arc<DestinationPlan>],
+        found: &mut Found,
     ) -> Result<(), RoundError> {
         self.open(options)?;
-        *freed = self.look_again(context, replayed)?;
+        self.notice_moved(plan, found);
+        self.look_again(context, plan, found)?;
         for _ in 0..BATCHES_PER_PUSH {
             if self.batch.is_empty() {
                 self.batch = context.queue.take(limits);
             }
-            self.commit_batch(context, replayed)?;
+            self.commit_batch(context, plan, found)?;
+            self.note_folders(plan);
             if context.queue.due(limits) != Due::Now {
                 break;
             }
         }
-        self.push(context, replayed)
+        let pushed = self.push(context);
+        // Also when it failed: our commits may stand on somebody else's by now.
+        self.notice_moved(plan, found);
+        pushed?;
+        if self.engine.as_ref().is_some_and(Engine::is_overgrown) {
+            self.engine = None;
+        }
+        Ok(())
     }
 
     fn open(&mut self, options: EngineOptions) -> Result<(), EngineError> {
@@ -148,39 +166,67 @@ impl Work {
         Ok(())
     }
 
-    /// The clone at the remote's tip, once a round; whether somebody else had moved it.
-    fn refresh(&mut self) -> Result<bool, EngineError> {
+    /// The clone at the remote's tip, once a round.
+    fn refresh(
+        &mut self,
+        plan: &[Arc<DestinationPlan>],
+        found: &mut Found,
+    ) -> Result<(), EngineError> {
         let Some(engine) = self.engine.as_mut().filter(|_| !self.fresh) else {
-            return Ok(false);
+            return Ok(());
         };
-        let outcome = engine.refresh()?;
+        engine.refresh()?;
         self.fresh = true;
-        Ok(matches!(outcome, RefreshOutcome::Moved { .. }))
+        self.notice_moved(plan, found);
+        Ok(())
+    }
+
+    fn note_folders(&mut self, plan: &[Arc<DestinationPlan>]) {
+        let Some(engine) = &self.engine else { return };
+        self.folders = plan
+            .iter()
+            .map(|d| (d.base_folder.clone(), engine.folder_id(&d.base_folder)))
+            .collect();
+    }
+
+    /// Finds the folders that are not as they were noted; their markers are looked at again.
+    fn notice_moved(&mut self, plan: &[Arc<DestinationPlan>], found: &mut Found) {
+        let before = std::mem::take(&mut self.folders);
+        self.note_folders(plan);
+        for destination in plan {
+            let folder = &destination.base_folder;
+            if before
+                .get(folder)
+                .is_some_and(|was| self.folders.get(folder) != Some(was))
+            {
+                self.claims.remove(&destination.key);
+                found.moved.push(destination.key.clone());
+            }
+        }
     }
 
     /// Forgets refusals whose reason is gone: somebody took the marker away or mended it.
     fn look_again(
         &mut self,
         context: &Context,
-        replayed: &mut bool,
-    ) -> Result<Vec<DestinationKey>, EngineError> {
+        plan: &[Arc<DestinationPlan>],
+        found: &mut Found,
+    ) -> Result<(), EngineError> {
         if !self.is_refused() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        *replayed |= self.refresh()?;
-        let mut freed = Vec::new();
+        self.refresh(plan, found)?;
         for (key, (destination, held)) in &self.claims {
-            if !held
-                && !matches!(
-                    self.judge(context, destination)?,
-                    claim::Claim::Foreign { .. }
-                )
-            {
-                freed.push(key.clone());
+            let foreign = || {
+                let judged = self.judge(context, destination)?;
+                Ok::<_, EngineError>(matches!(judged, claim::Claim::Foreign { .. }))
+            };
+            if !held && !foreign()? {
+                found.freed.push(key.clone());
             }
         }
-        self.claims.retain(|key, _| !freed.contains(key));
-        Ok(freed)
+        self.claims.retain(|key, _| !found.freed.contains(key));
+        Ok(())
     }
 
     fn judge(
@@ -200,8 +246,27 @@ impl Work {
         ))
     }
 
-    fn commit_batch(&mut self, context: &Context, replayed: &mut bool) -> Result<(), EngineError> {
-        *replayed |= self.claim_folders(context)?;
+    /// As a whole or not at all: a batch that fails is worked out again on the same tip, where a
+    /// sweep must not find what the batch itself wrote behind it.
+    fn commit_batch(
+        &mut self,
+        context: &Context,
+        plan: &[Arc<DestinationPlan>],
+        found: &mut Found,
+    ) -> Result<(), EngineError> {
+        self.batch.retain(|item| is_current(item, plan));
+        self.claim_folders(context, plan, found)?;
+        let keep = self.engine.as_ref().map_or(0, Engine::unpushed);
+        let outcome = self.commit_items(context);
+        if outcome.is_err()
+            && let Some(engine) = &mut self.engine
+        {
+            engine.roll_back_to(keep);
+        }
+        outcome
+    }
+
+    fn commit_items(&mut self, context: &Context) -> Result<(), EngineError> {
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
@@ -248,14 +313,17 @@ impl Work {
                         commit: commit.clone(),
                         attribution: summary.attribution,
                     };
-                    self.unpushed.notes.push((key.clone(), summary.path, note));
+                    let file = (key.clone(), summary.path);
+                    self.unpushed.notes.insert(file, note);
                 }
             }
         }
         for item in self.batch.drain(..) {
             match item {
-                Item::Write(write) => self.unpushed.seen.push(write.seen),
-                Item::Sweep(_) => {}
+                Item::Write(write) if self.unpushed.seen.len() < MAX_SEEN => {
+                    self.unpushed.seen.push(write.seen);
+                }
+                Item::Write(_) | Item::Sweep(_) => {}
                 Item::Listed(destination) => {
                     self.unpushed.listed.insert(destination.key.clone());
                 }
@@ -264,25 +332,29 @@ impl Work {
         Ok(())
     }
 
-    /// Looks at the marker of each folder that the batch writes to, and writes it where it may. Whether somebody else was
-    /// found to have moved the branch: a folder is judged by what the remote has now, for a marker that was pushed since
-    /// would be overwritten by a replay.
-    fn claim_folders(&mut self, context: &Context) -> Result<bool, EngineError> {
-        let mut moved = false;
+    /// Looks at the marker of each folder that the batch writes to, and writes it where it may. A folder is judged by
+    /// what the remote has now: a marker that was pushed since would be overwritten by a replay.
+    fn claim_folders(
+        &mut self,
+        context: &Context,
+        plan: &[Arc<DestinationPlan>],
+        found: &mut Found,
+    ) -> Result<(), EngineError> {
         let destinations: Vec<Arc<DestinationPlan>> = self
             .batch
             .iter()
             .map(|item| item.destination().clone())
             .collect();
+        if !destinations.iter().all(|d| self.is_judged(d)) {
+            self.refresh(plan, found)?;
+        }
         for destination in destinations {
             let key = &destination.key;
-            if let Some((judged, _)) = self.claims.get_mut(key)
-                && claim::is_same(judged, &destination)
-            {
-                *judged = destination;
+            if self.is_judged(&destination) {
+                let held = self.claims.get(key).is_some_and(|(_, held)| *held);
+                self.claims.insert(key.clone(), (destination, held));
                 continue;
             }
-            moved |= self.refresh()?;
             let judged = self.judge(context, &destination)?;
             let refusal = match (&judged, &mut self.engine) {
                 (claim::Claim::Foreign { cluster }, _) => {
@@ -305,10 +377,16 @@ impl Work {
                 .insert(key.clone(), (destination.clone(), refusal.is_none()));
             context.board.refusal(key, refusal);
         }
-        Ok(moved)
+        Ok(())
     }
 
-    fn push(&mut self, context: &Context, replayed: &mut bool) -> Result<(), RoundError> {
+    fn is_judged(&self, destination: &DestinationPlan) -> bool {
+        self.claims
+            .get(&destination.key)
+            .is_some_and(|(judged, _)| claim::is_same(judged, destination))
+    }
+
+    fn push(&mut self, context: &Context) -> Result<(), RoundError> {
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
@@ -321,7 +399,6 @@ impl Work {
                 PushOutcome::UpToDate { replays } => (0, replays),
             };
             context.metrics.rebase_retries_total.inc_by(replays.into());
-            *replayed |= replays > 0;
             info!(branch = %context.key, commits, replays, "pushed");
             let tip = engine.tip().map(|tip| tip.to_string()).unwrap_or_default();
             let commits: Vec<_> = std::mem::take(&mut self.unpushed.commits)
@@ -335,13 +412,39 @@ impl Work {
                 .change_lag_seconds
                 .observe(seen.elapsed().as_secs_f64());
         }
-        for (destination, path, note) in self.unpushed.notes.drain(..) {
+        for ((destination, path), note) in self.unpushed.notes.drain() {
             context.board.remember_commit(&destination, &path, note);
         }
         for destination in std::mem::take(&mut self.unpushed.listed) {
             context.board.settled(&destination);
         }
         Ok(())
+    }
+}
+
+/// Whether an item still is what its destination wants. What a list under way or the queue brings of
+/// an earlier plan is not: another folder, Secrets that are to be left out now, a sweep of what is
+/// selected now. Each such change of plan lists everything again.
+fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
+    let old = item.destination();
+    let Some(new) = plan.iter().find(|d| d.key == old.key && d.uid == old.uid) else {
+        return false;
+    };
+    if new.base_folder != old.base_folder {
+        return false;
+    }
+    match item {
+        Item::Write(write) => {
+            let identity = &write.change.identity;
+            let secret = identity.group.is_empty() && identity.resource == "secrets";
+            let omitted = new.secret_policy == SecretPolicy::Omit;
+            !(secret && omitted && write.change.content.is_some())
+        }
+        Item::Sweep(sweep) => match &sweep.unit {
+            Unit::Unselected => new.resolved && new.selections == old.selections,
+            Unit::Listed { .. } => new.secret_policy == old.secret_policy,
+        },
+        Item::Listed(_) => true,
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     /// Clones given up by the watchdog; each next one has a folder of its own.
     given_up: u32,
     last_round: Duration,
+    /// Until when the sidecar's replay is waited for: once, not before each round.
+    replay_by: Instant,
 }
 
 impl Worker {
@@ -82,6 +84,7 @@ impl Worker {
             failures: 0,
             given_up: 0,
             last_round: Duration::ZERO,
+            replay_by: Instant::now() + REPLAY,
         }
     }
 
@@ -162,17 +165,11 @@ impl Worker {
         let started = Instant::now();
         let round = self.blocking_round(work, credentials).await?;
         self.last_round = started.elapsed();
-        if round.replayed {
-            // Somebody else wrote to the branch; if it was to our folders, the cluster wins.
-            for destination in self.plans.borrow().iter() {
-                // Full: it is going to be listed anyway.
-                let _ = self
-                    .settings
-                    .resync
-                    .try_send((destination.key.clone(), Cause::Drift));
-            }
+        for destination in round.found.moved {
+            // Within our folders the cluster wins. The conductor never waits for a worker, so this ends.
+            let _ = self.settings.resync.send((destination, Cause::Drift)).await;
         }
-        for freed in round.freed {
+        for freed in round.found.freed {
             // Not dropped where it does not fit: nothing else would ask. The conductor waits for no worker.
             let _ = self.settings.resync.send((freed, Cause::Resync)).await;
         }
@@ -196,8 +193,9 @@ impl Worker {
             return Err(lost("the plan has no destination for this branch any more"));
         };
         let options = engine_options(self.clone_dir(), &destination, credentials);
+        let plan = self.plans.borrow().clone();
         let thread = tokio::task::spawn_blocking(move || {
-            let round = taken.round(&context, options, &limits);
+            let round = taken.round(&context, options, &limits, &plan);
             (taken, round)
         });
         match tokio::time::timeout(WATCHDOG, thread).await {
@@ -207,22 +205,22 @@ impl Worker {
             }
             Ok(Err(panic)) => {
                 error!(branch = %self.key, %panic, "a Git round panicked");
-                Err(self.start_over("an internal error; see the log"))
+                Err(self.start_over("an internal error; see the log").await)
             }
             Err(_) => {
-                Err(self.start_over("the Git server kept a connection busy for half an hour"))
+                let why = "the Git server kept a connection busy for half an hour";
+                Err(self.start_over(why).await)
             }
         }
     }
 
     /// The batch is lost with its thread: everything is compared again.
-    fn start_over(&mut self, why: &str) -> GitFailure {
+    async fn start_over(&mut self, why: &str) -> GitFailure {
         self.given_up += 1;
-        for destination in self.plans.borrow().iter() {
-            let _ = self
-                .settings
-                .resync
-                .try_send((destination.key.clone(), Cause::Resync));
+        let plan = self.plans.borrow().clone();
+        for destination in plan {
+            let request = (destination.key.clone(), Cause::Resync);
+            let _ = self.settings.resync.send(request).await;
         }
         lost(why)
     }
@@ -245,7 +243,7 @@ impl Worker {
     async fn wait_for_replay(&self) {
         let mut replayed = self.settings.replayed.clone();
         // The sender outlives the workers; a sidecar that never comes holds nothing up for good.
-        let _ = tokio::time::timeout(REPLAY, replayed.wait_for(|done| *done)).await;
+        let _ = tokio::time::timeout_at(self.replay_by, replayed.wait_for(|done| *done)).await;
     }
 
     /// At most `--workers-max-per-repo` of a repository and `--workers-max-global` in all.
