@@ -12,8 +12,11 @@ fn main() -> anyhow::Result<()> {
         &args.work_dir.join("home"),
         git::timeouts::Timeouts::default(),
     )?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(wiring::run(args))
+        .build()?;
+    let outcome = runtime.block_on(wiring::run(args));
+    // Dropping it would wait for threads that wait for a Git server.
+    runtime.shutdown_background();
+    outcome
 }

@@ -212,8 +212,9 @@ async fn connect(args: &Args) -> anyhow::Result<Client> {
             .await
             .context("neither --kubeconfig nor $KUBECONFIG nor a ServiceAccount is there")?,
     };
-    // Watches are silent for as long as nothing happens; the server ends them every few minutes.
-    config.read_timeout = None;
+    // Longer than the server lets a watch last (290 s): only a dead connection is silent for so long,
+    // and nothing else would ever tell.
+    config.read_timeout = Some(Duration::from_secs(295));
     Client::try_from(config).context("make a client for the apiserver")
 }
 

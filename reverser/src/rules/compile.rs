@@ -386,7 +386,16 @@ fn apply_rule(
 ) -> Finding {
     let spec = match &rule.spec {
         Ok(spec) => spec,
-        Err(error) => return finding(invalid(error)),
+        Err(error) => {
+            // What it selected before can't be told from what nothing selects.
+            let mine = |key: &DestinationKey| {
+                rule.key.kind == Kind::ClusterRule || key.namespace == rule.key.namespace
+            };
+            for (_, destination) in destinations.iter_mut().filter(|(key, _)| mine(key)) {
+                destination.resolved = false;
+            }
+            return finding(invalid(error));
+        }
     };
     if spec
         .namespace
@@ -413,8 +422,13 @@ fn apply_rule(
         unresolved.extend(resolution.unresolved);
         let operations = Operations::from_rule(item.operations.as_deref());
         for served in resolution.types {
-            types.insert(served.clone());
-            select(destination, &served, spec.namespace, operations, &rule.key);
+            types.insert(select(
+                destination,
+                &served,
+                spec.namespace,
+                operations,
+                &rule.key,
+            ));
         }
     }
     let namespace = spec.namespace.map(ToOwned::to_owned);
@@ -447,13 +461,14 @@ fn apply_rule(
     }
 }
 
+/// Returns the version that is watched: the one of the first rule that selects the type.
 fn select(
     destination: &mut DestinationPlan,
     served: &Arc<ServedType>,
     namespace: Option<&str>,
     operations: Operations,
     rule: &ObjectKey,
-) {
+) -> Arc<ServedType> {
     let entry = destination
         .selections
         .entry((served.group.clone(), served.resource.clone()))
@@ -487,6 +502,7 @@ fn select(
     if !selection.rules.contains(&rule) {
         selection.rules.push(rule);
     }
+    selection.served.clone()
 }
 
 /// One watch per type and scope; a cluster-wide one serves the namespaces' rules too.

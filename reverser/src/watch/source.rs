@@ -19,8 +19,9 @@ const WATCH_SECONDS: u32 = 290;
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
     pub(super) metadata: PageMetadata,
+    /// Go writes a list that was never made as null, and some aggregated APIs do.
     #[serde(default)]
-    pub(super) items: Vec<Value>,
+    pub(super) items: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -44,7 +44,7 @@ pub struct Shared {
 enum State {
     Listing,
     Watching { resource_version: String },
-    Waiting { then: Box<State>, error: String },
+    Waiting { then: Box<State> },
 }
 
 /// How a watch came to its end.
@@ -81,6 +81,8 @@ pub struct Task {
     index: Index,
     failures: u32,
     restarts: u64,
+    /// The last error, until something works again: while it is tried, nothing is better yet.
+    error: Option<String>,
 }
 
 impl Task {
@@ -103,6 +105,7 @@ impl Task {
             index: Index::default(),
             failures: 0,
             restarts: 0,
+            error: None,
         }
     }
 
@@ -117,10 +120,10 @@ impl Task {
     async fn step(&mut self, state: State) -> State {
         match state {
             State::Listing => {
-                self.report(WatchPhase::Listing, None);
+                self.report(WatchPhase::Listing);
                 match self.list().await {
                     Ok(resource_version) => {
-                        self.failures = 0;
+                        self.worked();
                         info!(watch = %self.key, objects = self.index.len(), "listed");
                         // The manager holds the other end for as long as this task runs.
                         let synced = Synced {
@@ -134,8 +137,13 @@ impl Task {
                 }
             }
             State::Watching { resource_version } => {
-                self.report(WatchPhase::Watching, None);
+                self.report(WatchPhase::Watching);
+                let started = tokio::time::Instant::now();
                 match self.trail(resource_version).await {
+                    Ended::Closed { resource_version } if started.elapsed() < BACKOFF.0 => {
+                        let error = SourceError::Unavailable("the watch was closed at once".into());
+                        self.failed(State::Watching { resource_version }, &error)
+                    }
                     Ended::Closed { resource_version } => State::Watching { resource_version },
                     Ended::ListWanted => State::Listing,
                     Ended::Failed {
@@ -145,6 +153,8 @@ impl Task {
                         debug!(watch = %self.key, why, "the version expired; listing again");
                         self.shared.metrics.watch_restarted("expired");
                         self.restarts += 1;
+                        // A version that expires at once would have us list without end.
+                        tokio::time::sleep(backoff(1)).await;
                         State::Listing
                     }
                     Ended::Failed {
@@ -153,8 +163,8 @@ impl Task {
                     } => self.failed(State::Watching { resource_version }, &error),
                 }
             }
-            State::Waiting { then, error } => {
-                self.report(WatchPhase::Waiting, Some(error));
+            State::Waiting { then } => {
+                self.report(WatchPhase::Waiting);
                 tokio::time::sleep(backoff(self.failures)).await;
                 *then
             }
@@ -166,16 +176,24 @@ impl Task {
         self.restarts += 1;
         self.shared.metrics.watch_restarted("error");
         warn!(watch = %self.key, %error, "the list or watch failed; trying again");
+        self.error = Some(error.to_string());
         State::Waiting {
             then: Box::new(then),
-            error: error.to_string(),
         }
     }
 
-    fn report(&self, phase: WatchPhase, error: Option<String>) {
+    fn worked(&mut self) {
+        self.failures = 0;
+        if self.error.take().is_some() {
+            self.report(WatchPhase::Watching);
+        }
+    }
+
+    fn report(&self, phase: WatchPhase) {
+        let (objects, error) = (self.index.len(), self.error.clone());
         self.shared
             .board
-            .watch(&self.key, phase, self.index.len(), self.restarts, error);
+            .watch(&self.key, phase, objects, self.restarts, error);
     }
 
     /// Lists everything at one version and brings index and subscribers to it.
@@ -185,7 +203,7 @@ impl Task {
         let mut token = None;
         loop {
             let page = self.source.page(token.as_deref()).await?;
-            for object in page.items {
+            for object in page.items.unwrap_or_default() {
                 self.shared.metrics.objects_scanned_total.inc();
                 self.listed(object, &mut listing).await;
             }
@@ -289,6 +307,8 @@ impl Task {
                 };
             }
         };
+        // A list that works says nothing of a watch that is forbidden; an open one does.
+        self.worked();
         let mut events = std::pin::pin!(events);
         loop {
             tokio::select! {
@@ -307,7 +327,6 @@ impl Task {
                     None => return Ended::Closed { resource_version },
                     Some(Err(error)) => return Ended::Failed { resource_version, error },
                     Some(Ok(event)) => {
-                        self.failures = 0;
                         if let Some(version) = self.on_event(event) {
                             resource_version = version;
                         }
