@@ -215,6 +215,7 @@ async fn connect(args: &Args) -> anyhow::Result<Client> {
     // Longer than the server lets a watch last (290 s): only a dead connection is silent for so long,
     // and nothing else would ever tell.
     config.read_timeout = Some(Duration::from_secs(295));
+    config.reset_reader_on_write = true;
     Client::try_from(config).context("make a client for the apiserver")
 }
 

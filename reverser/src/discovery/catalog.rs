@@ -162,10 +162,24 @@ impl Catalog {
         self.entries.values().map(|e| e.versions.as_slice())
     }
 
-    /// Whether a part of this group could not be discovered.
-    #[must_use]
-    pub fn is_stale(&self, group: &str) -> bool {
-        self.stale_groups.iter().any(|g| g == group)
+    /// Groups of which a part could not be discovered.
+    pub fn stale_groups(&self) -> impl Iterator<Item = &str> {
+        self.stale_groups.iter().map(String::as_str)
+    }
+
+    /// A version of each type of this catalog that `newer` has not.
+    pub(super) fn missing_in(&self, newer: &Self) -> Vec<Arc<ServedType>> {
+        let missing = |(key, _): &(&(String, String), &Entry)| !newer.entries.contains_key(*key);
+        let entries = self.entries.iter().filter(missing);
+        entries.map(|(_, e)| e.versions[0].clone()).collect()
+    }
+
+    /// Keeps what `older` knows of a type.
+    pub(super) fn keep(&mut self, older: &Self, served: &ServedType) {
+        let key = (served.group.clone(), served.resource.clone());
+        if let Some(entry) = older.entries.get(&key) {
+            self.entries.insert(key, entry.clone());
+        }
     }
 
     /// Whether nothing was discovered yet.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::api::{ListParams, Request};
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use super::Catalog;
+use super::{Catalog, ServedType};
 
 /// A CRD is served a moment after it changes: the apiserver rebuilds its handlers and the
 /// aggregated document afterwards. Discovering after each of these delays finds it without waiting
@@ -80,7 +81,16 @@ impl Refresher {
         );
         match (core, groups) {
             (Ok(core), Ok(groups)) => {
-                let found = Catalog::new(&core, &groups);
+                let mut found = Catalog::new(&core, &groups);
+                let known = self.catalog.borrow().clone();
+                // An aggregated API that is down may be missing in discovery. What went with it
+                // would look as if no rule selected it, and be swept.
+                for served in known.missing_in(&found) {
+                    if !self.is_gone(&served).await {
+                        debug!(%served, "not discovered, and not known to be gone");
+                        found.keep(&known, &served);
+                    }
+                }
                 self.catalog.send_if_modified(|known| {
                     if **known == found {
                         return false;
@@ -96,6 +106,16 @@ impl Refresher {
             // What was known stays known: an apiserver that is away serves no fewer types.
             (Err(error), _) | (_, Err(error)) => warn!(%error, "discovery failed"),
         }
+    }
+}
+
+impl Refresher {
+    /// Only 404 says so; an apiserver that starts, or whose backend is away, answers 503.
+    async fn is_gone(&self, served: &ServedType) -> bool {
+        let request = Request::new(served.url_path(None)).list(&ListParams::default().limit(1));
+        let Ok(request) = request else { return false };
+        let answer = self.client.request::<serde_json::Value>(request).await;
+        matches!(answer, Err(kube::Error::Api(status)) if status.code == 404)
     }
 }
 

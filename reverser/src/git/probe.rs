@@ -19,9 +19,14 @@ pub fn probe(scratch: &Path, url: &RepoUrl, credentials: &Credentials) -> Result
     let local = |error: git2::Error| EngineError::local("cannot make a scratch repository", &error);
     let session = Session::new(url, credentials);
     session.prepare()?;
-    let repository = Repository::open_bare(scratch)
-        .or_else(|_| Repository::init_bare(scratch))
-        .map_err(local)?;
+    let repository = {
+        // Several are asked at once, and two may not make it at the same time.
+        static MAKING: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+        let _one = MAKING.lock();
+        Repository::open_bare(scratch)
+            .or_else(|_| Repository::init_bare(scratch))
+            .map_err(local)?
+    };
     let mut remote = repository
         .remote_anonymous(&url.for_transport())
         .map_err(local)?;

@@ -10,7 +10,7 @@ use super::configuration::{ConfigObject, Configuration, Kind, ObjectKey};
 use super::plan::{
     BranchKey, DestinationPlan, Finding, Plan, Subscription, TypeSelection, WatchKey,
 };
-use super::resolve::{TypeFilter, resolve};
+use super::resolve::{TypeFilter, may_miss_types, resolve};
 use crate::api::{
     ClusterResourceRule, Conditions, GitDestinationSpec, GitRepoConfigSpec, PushSettings,
     ResourceRule, RuleScope,
@@ -420,6 +420,9 @@ fn apply_rule(
     for (item, namespaced) in &spec.items {
         let resolution = resolve(item, *namespaced, catalog, filter);
         unresolved.extend(resolution.unresolved);
+        if may_miss_types(item, catalog, filter) {
+            destination.resolved = false;
+        }
         let operations = Operations::from_rule(item.operations.as_deref());
         for served in resolution.types {
             types.insert(select(

@@ -32,6 +32,17 @@ impl TypeFilter {
     }
 }
 
+/// Whether `*` in this item could select types that can't be discovered now.
+pub(super) fn may_miss_types(rule: &ResourceRule, catalog: &Catalog, filter: &TypeFilter) -> bool {
+    let star = rule.resources.iter().any(|resource| resource == "*");
+    let mut stale = catalog.stale_groups();
+    let selects = |group: &str| {
+        (filter.watch_all || INCLUDED.iter().any(|(g, _)| *g == group))
+            && allows(rule.api_groups.as_deref(), group)
+    };
+    star && stale.any(selects)
+}
+
 /// What one item of a rule came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolution {

@@ -389,3 +389,30 @@ impl Write {
         matches!(self.change.attribution, Attribution::None(_)) && self.unclaimed.is_some()
     }
 }
+
+#[cfg(test)]
+mod review {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_room_goes_on_when_the_worker_goes() {
+        let queue = Arc::new(Queue::default());
+        queue.state.lock().bytes = SOFT_BYTES;
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move {
+                loop {
+                    let taken = queue.taken.notified();
+                    if !queue.state.lock().is_full() {
+                        break;
+                    }
+                    taken.await;
+                }
+            }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        queue.close();
+        waiting.await.unwrap();
+    }
+}
