@@ -26,6 +26,13 @@ use crate::workers::{Item, Sweep, Unit};
 /// First and longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// How long a list waits for room in one destination's queue. Past it that destination is listed
+/// for later: its remote is away, and the others' objects must not wait for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a queue that was full is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// What every watch needs.
 #[derive(Clone)]
 pub struct Shared {
@@ -77,6 +84,8 @@ pub struct Task {
     subscribers: watch::Receiver<Arc<Vec<Subscriber>>>,
     /// The epoch up to which each destination has been given the whole list.
     seeded: HashMap<DestinationKey, u64>,
+    /// Destinations whose queue was full for too long in the last list.
+    postponed: HashSet<DestinationKey>,
     synced: mpsc::Sender<Synced>,
     index: Index,
     failures: u32,
@@ -101,6 +110,7 @@ impl Task {
             source,
             subscribers,
             seeded: HashMap::new(),
+            postponed: HashSet::new(),
             synced,
             index: Index::default(),
             failures: 0,
@@ -200,6 +210,7 @@ impl Task {
     async fn list(&mut self) -> Result<String, SourceError> {
         let subscribers = self.subscribers.borrow_and_update().clone();
         let mut listing = Listing::new(&subscribers, &self.seeded);
+        self.postponed.clear();
         let mut token = None;
         loop {
             let page = self.source.page(token.as_deref()).await?;
@@ -243,11 +254,16 @@ impl Task {
                 listing.live[at].insert(SpecHash::of(path.as_bytes()));
             }
             let fresh = listing.fresh[at];
+            if self.postponed.contains(subscriber.key()) {
+                continue;
+            }
             if let Some(write) = emitter.listed(&seen, before.as_ref(), subscriber, fresh) {
-                subscriber
-                    .queue
-                    .push_when_room(Item::Write(Box::new(write)))
-                    .await;
+                let item = Item::Write(Box::new(write));
+                if !subscriber.queue.push_when_room(item, PATIENCE).await {
+                    self.postponed.insert(subscriber.key().clone());
+                    // Whatever it was given before: what it has missed now is not known any more.
+                    self.seeded.remove(subscriber.key());
+                }
             }
         }
         self.index.insert(seen.name(), seen.entry());
@@ -270,6 +286,9 @@ impl Task {
             .zip(listing.fresh)
         {
             let destination = &subscriber.subscription.destination;
+            if self.postponed.contains(&destination.key) {
+                continue;
+            }
             self.shared
                 .board
                 .objects(&destination.key, &self.key, live.len());
@@ -286,7 +305,8 @@ impl Task {
                     Cause::Resync
                 },
             };
-            subscriber.queue.push_when_room(Item::Sweep(sweep)).await;
+            // Sweeps are few; behind a full queue they wait like live changes.
+            subscriber.queue.push(Item::Sweep(sweep));
             subscriber.queue.flush();
             self.seeded
                 .insert(destination.key.clone(), subscriber.epoch);
@@ -310,6 +330,7 @@ impl Task {
         // A list that works says nothing of a watch that is forbidden; an open one does.
         self.worked();
         let mut events = std::pin::pin!(events);
+        let mut look_again = tokio::time::interval(LOOK_AGAIN);
         loop {
             tokio::select! {
                 // Who subscribes comes before what is sent to them.
@@ -319,6 +340,11 @@ impl Task {
                         // The conductor is gone, and with it the process.
                         std::future::pending::<()>().await;
                     }
+                    if self.list_wanted() {
+                        return Ended::ListWanted;
+                    }
+                }
+                _ = look_again.tick(), if !self.postponed.is_empty() => {
                     if self.list_wanted() {
                         return Ended::ListWanted;
                     }
@@ -341,9 +367,10 @@ impl Task {
         let subscribers = self.subscribers.borrow_and_update();
         let known: HashSet<&DestinationKey> = subscribers.iter().map(Subscriber::key).collect();
         self.seeded.retain(|key, _| known.contains(key));
-        subscribers
-            .iter()
-            .any(|s| self.seeded.get(s.key()) != Some(&s.epoch))
+        subscribers.iter().any(|s| {
+            let held_back = self.postponed.contains(s.key()) && s.queue.is_full();
+            self.seeded.get(s.key()) != Some(&s.epoch) && !held_back
+        })
     }
 
     /// Handles one event; returns the version to go on from.

@@ -111,7 +111,7 @@ pub(super) fn plan(cluster: &str, destination: &DestinationPlan, bot: &Signature
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -122,7 +122,7 @@ mod tests {
     use crate::rules::BranchKey;
     use crate::workers::BatchLimits;
 
-    fn destination(take_over: Option<&str>) -> DestinationPlan {
+    pub(in crate::workers) fn destination(take_over: Option<&str>) -> DestinationPlan {
         let url = RepoUrl::parse("https://git.example.com/a/b.git").unwrap();
         DestinationPlan {
             key: DestinationKey {

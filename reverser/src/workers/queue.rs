@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use manifest::SpecHash;
@@ -173,15 +174,28 @@ impl Queue {
 
     /// Puts a listed object in; waits while the queue is at its bound, so that a list is read no
     /// faster than Git takes it.
-    pub async fn push_when_room(&self, item: Item) {
-        loop {
-            let taken = self.taken.notified();
-            if !self.state.lock().is_full() {
-                break;
+    /// `false` where there was none in time: the item is then dropped.
+    pub async fn push_when_room(&self, item: Item, patience: Duration) -> bool {
+        let room = async {
+            loop {
+                let taken = self.taken.notified();
+                if !self.is_full() {
+                    break;
+                }
+                taken.await;
             }
-            taken.await;
+        };
+        if tokio::time::timeout(patience, room).await.is_err() {
+            return false;
         }
         self.push(item);
+        true
+    }
+
+    /// Whether lists are held back.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state.lock().is_full()
     }
 
     /// A list has ended: what waits need not linger.
@@ -396,23 +410,17 @@ mod review {
 
     #[tokio::test]
     async fn who_waits_for_room_goes_on_when_the_worker_goes() {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(IntCounter::new("dropped", "dropped").unwrap()));
         queue.state.lock().bytes = SOFT_BYTES;
         let waiting = tokio::spawn({
             let queue = queue.clone();
-            async move {
-                loop {
-                    let taken = queue.taken.notified();
-                    if !queue.state.lock().is_full() {
-                        break;
-                    }
-                    taken.await;
-                }
-            }
+            let item = Item::Listed(super::super::claim::tests::destination(None).into());
+            async move { queue.push_when_room(item, Duration::from_secs(3600)).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         queue.close();
-        waiting.await.unwrap();
+        assert!(waiting.await.unwrap());
+        assert!(queue.is_empty());
     }
 }
