@@ -1,7 +1,7 @@
 //! Carries out the plan: recompiles it when custom resources or types change, and brings workers,
 //! watches and the sidecar's interest set to it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -329,12 +329,10 @@ impl Conductor {
     /// Once every list of a destination is complete and all its rules are resolved, what no rule
     /// selects may go.
     fn sweep_unselected(&mut self) {
+        let unlisted = self.seats.iter().filter(|(_, seat)| !seat.listed);
+        let waiting: HashSet<&DestinationKey> = unlisted.map(|((_, name), _)| name).collect();
         for destination in self.plan.destinations.values() {
-            let listed = self
-                .seats
-                .iter()
-                .filter(|((_, name), _)| *name == destination.key)
-                .all(|(_, seat)| seat.listed);
+            let listed = !waiting.contains(&destination.key);
             if !listed || destination.selections.is_empty() || self.swept.contains(&destination.key)
             {
                 continue;
