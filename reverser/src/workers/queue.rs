@@ -405,7 +405,7 @@ impl Write {
 }
 
 #[cfg(test)]
-mod review {
+mod tests {
     use super::*;
 
     #[tokio::test]
