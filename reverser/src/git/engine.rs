@@ -202,6 +202,17 @@ impl Engine {
         self.options.credentials = credentials;
     }
 
+    /// Credentials, committer and spelling of the URL, from the next operation on. The clone stays what and where it is.
+    pub fn set_options(&mut self, options: EngineOptions) {
+        let clone = std::mem::take(&mut self.options.work_dir);
+        let branch = std::mem::take(&mut self.options.branch);
+        self.options = EngineOptions {
+            work_dir: clone,
+            branch,
+            ..options
+        };
+    }
+
     /// The tip that is read and committed to: our last commit, pushed or not, or else the remote's. `None` where there is nothing yet.
     #[must_use]
     pub fn tip(&self) -> Option<Oid> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use git2::Oid;
 use tokio::time::Instant;
@@ -37,6 +38,10 @@ pub(super) struct Context {
     pub(super) board: Arc<StatusBoard>,
     pub(super) metrics: Arc<Metrics>,
 }
+
+/// Set when nobody waits for a round any more: it must take nothing from the queue, whose next
+/// round has begun.
+pub(super) type GivenUp = Arc<AtomicBool>;
 
 /// What a worker keeps from round to round.
 #[derive(Default)]
@@ -110,9 +115,10 @@ impl Work {
         options: EngineOptions,
         limits: &BatchLimits,
         plan: &[Arc<DestinationPlan>],
+        given_up: &AtomicBool,
     ) -> Round {
         let mut found = Found::default();
-        let outcome = self.commit_and_push(context, options, limits, plan, &mut found);
+        let outcome = self.commit_and_push(context, options, limits, plan, &mut found, given_up);
         if outcome.as_ref().is_err_and(RoundError::is_corrupt_clone) {
             // The clone is a cache: the next round fetches it afresh, and finds by `folders` what
             // is lost with it.
@@ -129,11 +135,17 @@ impl Work {
         limits: &BatchLimits,
         plan: &[Arc<DestinationPlan>],
         found: &mut Found,
+        given_up: &AtomicBool,
     ) -> Result<(), RoundError> {
         self.open(options)?;
+        self.claims
+            .retain(|key, _| plan.iter().any(|d| d.key == *key));
         self.notice_moved(plan, found);
         self.look_again(context, plan, found)?;
         for _ in 0..BATCHES_PER_PUSH {
+            if given_up.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             if self.batch.is_empty() {
                 self.batch = context.queue.take(limits);
             }
@@ -156,10 +168,11 @@ impl Work {
     fn open(&mut self, options: EngineOptions) -> Result<(), EngineError> {
         self.fresh = false;
         match &mut self.engine {
-            Some(engine) => engine.set_credentials(options.credentials),
+            Some(engine) => engine.set_options(options),
             None => {
                 self.engine = Some(Engine::open(options)?);
-                self.claims.clear();
+                // Refusals stay, to be looked at again.
+                self.claims.retain(|_, (_, held)| !*held);
                 self.fresh = true;
             }
         }
@@ -195,6 +208,11 @@ impl Work {
         self.note_folders(plan);
         for destination in plan {
             let folder = &destination.base_folder;
+            let claim = self.claims.get(&destination.key);
+            if claim.is_some_and(|(_, held)| !held) {
+                // Somebody else's, who goes on writing to it: only its marker is of interest.
+                continue;
+            }
             if before
                 .get(folder)
                 .is_some_and(|was| self.folders.get(folder) != Some(was))

@@ -14,7 +14,7 @@ use super::BatchLimits;
 use super::credentials::CredentialSource;
 use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
-use super::step::{Context, Round, Work, engine_options};
+use super::step::{Context, GivenUp, Round, Work, engine_options};
 use crate::change::Cause;
 use crate::git::Credentials;
 use crate::rules::BranchKey;
@@ -194,8 +194,10 @@ impl Worker {
         };
         let options = engine_options(self.clone_dir(), &destination, credentials);
         let plan = self.plans.borrow().clone();
+        let given_up = GivenUp::default();
+        let seen_by_thread = given_up.clone();
         let thread = tokio::task::spawn_blocking(move || {
-            let round = taken.round(&context, options, &limits, &plan);
+            let round = taken.round(&context, options, &limits, &plan, &seen_by_thread);
             (taken, round)
         });
         match tokio::time::timeout(WATCHDOG, thread).await {
@@ -208,6 +210,7 @@ impl Worker {
                 Err(self.start_over("an internal error; see the log").await)
             }
             Err(_) => {
+                given_up.store(true, std::sync::atomic::Ordering::SeqCst);
                 let why = "the Git server kept a connection busy for half an hour";
                 Err(self.start_over(why).await)
             }
