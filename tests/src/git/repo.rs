@@ -141,13 +141,9 @@ impl Repo {
     /// If git fails.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<Vec<u8>> {
-        self.files().iter().any(|file| file == path).then(|| {
-            must(output(git(&self.path).args([
-                "cat-file",
-                "blob",
-                &format!("refs/heads/{DEFAULT_BRANCH}:{path}"),
-            ])))
-        })
+        let tip = self.head()?;
+        let there = self.files_at(&tip).iter().any(|file| file == path);
+        there.then(|| self.file_at(&tip, path))
     }
 
     /// The paths of all files at the tip of the default branch, sorted by their bytes.
@@ -156,16 +152,7 @@ impl Repo {
     /// If git fails.
     #[must_use]
     pub fn files(&self) -> Vec<String> {
-        self.head().map_or_else(Vec::new, |tip| {
-            let listing = must(output(git(&self.path).args([
-                "ls-tree",
-                "-r",
-                "-z",
-                "--name-only",
-                &tip,
-            ])));
-            fields(&listing)
-        })
+        self.head().map_or_else(Vec::new, |tip| self.files_at(&tip))
     }
 
     /// All files at the tip of the default branch with their contents.
@@ -174,10 +161,32 @@ impl Repo {
     /// If git fails.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        self.files()
+        let Some(tip) = self.head() else {
+            return BTreeMap::new();
+        };
+        self.files_at(&tip)
             .into_iter()
-            .filter_map(|path| self.file(&path).map(|content| (path, content)))
+            .map(|path| {
+                let content = self.file_at(&tip, &path);
+                (path, content)
+            })
             .collect()
+    }
+
+    // A branch moves between two calls of git; a commit does not.
+
+    fn files_at(&self, commit: &str) -> Vec<String> {
+        let mut command = git(&self.path);
+        command.args(["ls-tree", "-r", "-z", "--name-only", commit]);
+        fields(&must(output(&mut command)))
+    }
+
+    fn file_at(&self, commit: &str, path: &str) -> Vec<u8> {
+        must(output(git(&self.path).args([
+            "cat-file",
+            "blob",
+            &format!("{commit}:{path}"),
+        ])))
     }
 
     /// Checks every object and ref (`git fsck --strict`).
