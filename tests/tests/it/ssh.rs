@@ -21,7 +21,7 @@ async fn a_repository_over_ssh_is_written_to_with_the_key_of_its_secret() {
     let url = lab.repo.url().to_owned();
 
     // Without known_hosts the server can't be told from another: nothing is sent to it.
-    let key = server.private_key_pem().to_owned();
+    let key = server.private_key_pem();
     lab.secret("git-ssh", &[("ssh-privatekey", &key)]).await;
     let config =
         json!({"repoUrl": url, "allowedBranches": ["main"], "secretRef": {"name": "git-ssh"}});
@@ -31,7 +31,7 @@ async fn a_repository_over_ssh_is_written_to_with_the_key_of_its_secret() {
         .await;
     assert!(message.contains("known_hosts"), "{message}");
 
-    let hosts = server.known_hosts().to_owned();
+    let hosts = server.known_hosts();
     lab.secret(
         "git-ssh",
         &[("ssh-privatekey", &key), ("known_hosts", &hosts)],
