@@ -92,6 +92,10 @@ fn effective(
             change.attribution = found;
         }
     }
+    if effect == Operation::Delete {
+        // An object that lives on, but is left out from now on: of its file that is a delete.
+        change.operation = effect;
+    }
     Ok(Some(change.clone()))
 }
 
