@@ -1,15 +1,18 @@
 //! From what waited in the queue to what really changes Git.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use git2::{ObjectType, Oid};
 use manifest::SpecHash;
 
-use super::queue::{Item, Sweep, Write};
+use super::queue::{Item, Sweep, Unit, Write};
 use super::sweep;
+use crate::api::SecretPolicy;
 use crate::attribution::Store;
 use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
 use crate::git::{Engine, EngineError};
+use crate::rules::DestinationPlan;
 
 /// The branch as it will be once the changes found so far are committed.
 struct Overlay<'a> {
@@ -143,4 +146,30 @@ fn swept(
         });
     }
     Ok(changes)
+}
+
+/// Whether an item still is what its destination wants. What a list under way or the queue brings of
+/// an earlier plan is not: another folder, Secrets that are to be left out now, a sweep of what is
+/// selected now. Each such change of plan lists everything again.
+pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
+    let old = item.destination();
+    let Some(new) = plan.iter().find(|d| d.key == old.key && d.uid == old.uid) else {
+        return false;
+    };
+    if new.base_folder != old.base_folder {
+        return false;
+    }
+    match item {
+        Item::Write(write) => {
+            let identity = &write.change.identity;
+            let secret = identity.group.is_empty() && identity.resource == "secrets";
+            let omitted = new.secret_policy == SecretPolicy::Omit;
+            !(secret && omitted && write.change.content.is_some())
+        }
+        Item::Sweep(sweep) => match &sweep.unit {
+            Unit::Unselected => new.resolved && new.selections == old.selections,
+            Unit::Listed { .. } => new.secret_policy == old.secret_policy,
+        },
+        Item::Listed(_) => true,
+    }
 }

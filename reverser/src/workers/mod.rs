@@ -3,6 +3,7 @@
 mod batch;
 mod claim;
 mod credentials;
+mod failure;
 mod limits;
 mod prober;
 mod queue;

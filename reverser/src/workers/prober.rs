@@ -143,7 +143,7 @@ async fn ask(
                 .await
             {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(super::step::RoundError::from(error).failure()),
+                Ok(Err(error)) => Err(super::failure::RoundError::from(error).failure()),
                 Err(panic) => Err(GitFailure {
                     reason: "GitFailed",
                     message: panic.to_string(),

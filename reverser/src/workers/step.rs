@@ -8,19 +8,16 @@ use git2::Oid;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::queue::{Due, Item, Queue, Unit};
+use super::failure::RoundError;
+use super::queue::{Due, Item, Queue};
 use super::{BatchLimits, batch, claim};
-use crate::api::SecretPolicy;
 use crate::attribution::Store;
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
-use crate::git::{
-    CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushError, PushOutcome,
-    RemoteError,
-};
+use crate::git::{CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushOutcome};
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan};
-use crate::status::{CommitNote, GitFailure, StatusBoard};
+use crate::status::{CommitNote, StatusBoard};
 
 /// Batches that are committed before they are pushed together: a list of many objects is one push.
 /// 50 batches of the default 200 files are 10,000 files.
@@ -71,15 +68,6 @@ struct Unpushed {
     seen: Vec<Instant>,
     /// Destinations that are complete once this is pushed.
     listed: BTreeSet<DestinationKey>,
-}
-
-/// Why a round did not get through.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RoundError {
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error(transparent)]
-    Push(#[from] PushError),
 }
 
 /// What a round came to.
@@ -272,7 +260,7 @@ impl Work {
         plan: &[Arc<DestinationPlan>],
         found: &mut Found,
     ) -> Result<(), EngineError> {
-        self.batch.retain(|item| is_current(item, plan));
+        self.batch.retain(|item| batch::is_current(item, plan));
         self.claim_folders(context, plan, found)?;
         let keep = self.engine.as_ref().map_or(0, Engine::unpushed);
         let outcome = self.commit_items(context);
@@ -437,74 +425,6 @@ impl Work {
             context.board.settled(&destination);
         }
         Ok(())
-    }
-}
-
-/// Whether an item still is what its destination wants. What a list under way or the queue brings of
-/// an earlier plan is not: another folder, Secrets that are to be left out now, a sweep of what is
-/// selected now. Each such change of plan lists everything again.
-fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
-    let old = item.destination();
-    let Some(new) = plan.iter().find(|d| d.key == old.key && d.uid == old.uid) else {
-        return false;
-    };
-    if new.base_folder != old.base_folder {
-        return false;
-    }
-    match item {
-        Item::Write(write) => {
-            let identity = &write.change.identity;
-            let secret = identity.group.is_empty() && identity.resource == "secrets";
-            let omitted = new.secret_policy == SecretPolicy::Omit;
-            !(secret && omitted && write.change.content.is_some())
-        }
-        Item::Sweep(sweep) => match &sweep.unit {
-            Unit::Unselected => new.resolved && new.selections == old.selections,
-            Unit::Listed { .. } => new.secret_policy == old.secret_policy,
-        },
-        Item::Listed(_) => true,
-    }
-}
-
-// === impl RoundError ===
-
-impl RoundError {
-    fn is_corrupt_clone(&self) -> bool {
-        match self {
-            Self::Engine(error) => error.is_corrupt_clone(),
-            Self::Push(error) => error.is_corrupt_clone(),
-        }
-    }
-
-    pub(super) fn is_auth(&self) -> bool {
-        match self {
-            Self::Engine(error) => error.is_auth(),
-            Self::Push(error) => error.is_auth(),
-        }
-    }
-
-    /// What the conditions say.
-    pub(super) fn failure(&self) -> GitFailure {
-        let remote = match self {
-            Self::Engine(EngineError::Remote(error)) | Self::Push(PushError::Remote(error)) => {
-                Some(error)
-            }
-            _ => None,
-        };
-        let (reason, needs_action) = match (remote, self) {
-            (Some(RemoteError::Auth { .. }), _) => ("AuthenticationFailed", true),
-            (Some(RemoteError::Untrusted { .. }), _) => ("ServerNotTrusted", true),
-            (Some(RemoteError::NotFound { .. }), _) => ("RepositoryNotFound", true),
-            (Some(_), _) => ("RepositoryUnreachable", false),
-            (None, Self::Push(error)) if error.is_refused() => ("PushRefused", true),
-            (None, Self::Push(PushError::Moved { .. })) => ("PushFailed", false),
-            (None, _) => ("GitFailed", false),
-        };
-        GitFailure {
-            reason,
-            message: self.to_string(),
-            needs_action,
-        }
     }
 }
 

@@ -182,18 +182,15 @@ fn group_segment(group: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashSet};
+    use std::collections::HashSet;
     use std::sync::Arc;
 
     use super::*;
-    use crate::api::SecretPolicy;
-    use crate::change::{Cause, DestinationKey};
-    use crate::commit::{CommitOptions, CommitPlan};
+    use crate::change::Cause;
+    use crate::commit::CommitPlan;
     use crate::discovery::ServedType;
-    use crate::git::RepoUrl;
     use crate::git::testing::{Bed, person, write};
-    use crate::rules::{BranchKey, Operations};
-    use crate::workers::BatchLimits;
+    use crate::rules::Operations;
 
     const MAPS: (&str, &str, bool) = ("", "configmaps", true);
     const DEPLOYMENTS: (&str, &str, bool) = ("apps", "deployments", true);
@@ -221,7 +218,6 @@ mod tests {
     }
 
     fn destination(selections: &[Arc<TypeSelection>]) -> Arc<DestinationPlan> {
-        let url = RepoUrl::parse("https://git.example.com/a/b.git").unwrap();
         let by_type = |s: &Arc<TypeSelection>| {
             (
                 (s.served.group.clone(), s.served.resource.clone()),
@@ -229,29 +225,8 @@ mod tests {
             )
         };
         Arc::new(DestinationPlan {
-            key: DestinationKey {
-                namespace: "lab".to_owned(),
-                name: "all".to_owned(),
-            },
-            uid: String::new(),
-            branch: BranchKey {
-                repository: url.normalised(),
-                branch: "main".to_owned(),
-                secret: String::new(),
-            },
-            url,
-            repo_name: "repo".to_owned(),
-            secret_name: None,
-            base_folder: "live".to_owned(),
-            secret_policy: SecretPolicy::Omit,
-            take_over: None,
-            limits: BatchLimits::default(),
-            commit: CommitOptions {
-                bot: person("bot"),
-                email_domain: "example.com".to_owned(),
-            },
-            selections: selections.iter().map(by_type).collect::<BTreeMap<_, _>>(),
-            resolved: true,
+            selections: selections.iter().map(by_type).collect(),
+            ..crate::workers::claim::tests::destination(None)
         })
     }
 

@@ -1,0 +1,53 @@
+//! Why a round failed, and what the conditions say of it.
+
+use crate::git::{EngineError, PushError, RemoteError};
+use crate::status::GitFailure;
+
+/// Why a round did not get through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RoundError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Push(#[from] PushError),
+}
+
+impl RoundError {
+    pub(super) fn is_corrupt_clone(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_corrupt_clone(),
+            Self::Push(error) => error.is_corrupt_clone(),
+        }
+    }
+
+    pub(super) fn is_auth(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_auth(),
+            Self::Push(error) => error.is_auth(),
+        }
+    }
+
+    /// What the conditions say.
+    pub(super) fn failure(&self) -> GitFailure {
+        let remote = match self {
+            Self::Engine(EngineError::Remote(error)) | Self::Push(PushError::Remote(error)) => {
+                Some(error)
+            }
+            _ => None,
+        };
+        let (reason, needs_action) = match (remote, self) {
+            (Some(RemoteError::Auth { .. }), _) => ("AuthenticationFailed", true),
+            (Some(RemoteError::Untrusted { .. }), _) => ("ServerNotTrusted", true),
+            (Some(RemoteError::NotFound { .. }), _) => ("RepositoryNotFound", true),
+            (Some(_), _) => ("RepositoryUnreachable", false),
+            (None, Self::Push(error)) if error.is_refused() => ("PushRefused", true),
+            (None, Self::Push(PushError::Moved { .. })) => ("PushFailed", false),
+            (None, _) => ("GitFailed", false),
+        };
+        GitFailure {
+            reason,
+            message: self.to_string(),
+            needs_action,
+        }
+    }
+}
