@@ -1,4 +1,6 @@
 use super::*;
+use crate::commit::Signature;
+use crate::rules::{ConfigObject, Kind, ObjectKey, Operations};
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 

@@ -2,10 +2,13 @@
 
 mod compile;
 mod configuration;
+mod destinations;
 mod operations;
 mod plan;
 mod preset;
 mod resolve;
+mod selections;
+mod verdict;
 
 pub use compile::{CompileOptions, compile};
 pub use configuration::{ConfigObject, Configuration, ConfigurationWatcher, Kind, ObjectKey};
