@@ -1,10 +1,12 @@
 //! Where the log goes and what it looks like.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, LogFormat};
 
-/// Sends the log to standard output in the wanted format and from the wanted level up.
+/// Sends the log to standard error in the wanted format and from the wanted level up.
 ///
 /// # Errors
 /// When `--log-level` is not a filter, or a log was already set up in this process.
@@ -13,6 +15,8 @@ pub fn init(args: &Args) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("--log-level={}: {error}", args.log_level))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
         .with_target(false);
     match args.log_format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -1,5 +1,7 @@
 //! Logs on standard error: JSON for machines, text for people.
 
+use std::io::IsTerminal;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +24,7 @@ pub fn init_logging(
 ) -> Result<(), tracing_subscriber::filter::ParseError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(level)?)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
