@@ -269,3 +269,20 @@ fn odd_objects_are_no_panic() {
         }
     }
 }
+
+#[test]
+fn a_webhook_path_with_a_token_stays_out_of_git() {
+    let id = identity(
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        "",
+        "gitops-reverser",
+    );
+    let at = |path: &str| json!({"webhooks": [{"clientConfig": {"service": {"path": path}}}]});
+    let ours = at("/process-validating-webhook/0123abcd");
+    assert_eq!(left_out(&id, &ours), Some(LeftOut::PathToken));
+    for other in ["/process-validating-webhook", "/validate"] {
+        assert_eq!(left_out(&id, &at(other)), None, "{other}");
+    }
+    assert_eq!(left_out(&id, &json!({"webhooks": null})), None);
+}
