@@ -59,8 +59,11 @@ fn runs(pid: Pid) -> bool {
 
 /// Runs this test binary once more, with nothing but [`the_child_that_is_to_die`].
 fn start_child(report: &Path, whole_bed: bool) -> std::process::Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    // A shell without job control starts its background jobs with SIGINT ignored, and whatever they start.
+    let mut command = Command::new("env");
     command
+        .arg("--default-signal=INT")
+        .arg(std::env::current_exe().unwrap())
         .args([
             "--exact",
             "testbed::guard::the_child_that_is_to_die",
@@ -103,6 +106,20 @@ fn read_report(path: &Path, child: &mut std::process::Child) -> Report {
     }
 }
 
+fn wait(child: &mut std::process::Child) -> std::process::ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "the child goes on after the signal"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn assert_nothing_is_left(report: &Report) {
     let start = Instant::now();
     loop {
@@ -128,7 +145,7 @@ fn end_child_and_look(signal: Signal, whole_bed: bool) {
     assert!(!report.pids.is_empty() && report.pids.iter().all(|pid| runs(*pid)));
     assert!(report.directory.is_dir());
     kill_process(pid(child.id()), signal).unwrap();
-    assert!(!child.wait().unwrap().success());
+    assert!(!wait(&mut child).success());
     assert_nothing_is_left(&report);
 }
 
