@@ -93,21 +93,7 @@ impl Emitter<'_> {
         if known && !fresh {
             return None;
         }
-        let sighting = Sighting {
-            identity: seen.identity.clone(),
-            uid: seen.uid.to_string(),
-            // The worker knows better: it looks whether the file is there.
-            operation: if before.is_some() {
-                Operation::Update
-            } else {
-                Operation::Create
-            },
-            base: None,
-            version: seen.resource_version.to_string(),
-            spec_hash: seen.spec_hash,
-            managed_fields_hash: seen.managed_fields_hash,
-            scaled_to: None,
-        };
+        let sighting = seen.sighting(before, None);
         Some(Write {
             change: Change {
                 destination: subscriber.key().clone(),
@@ -159,23 +145,14 @@ impl Emitter<'_> {
             }
             return;
         }
+        let base = match &before {
+            Some(before) => Some(before.resource_version.to_string()),
+            // The first version of this uid, and nothing came between.
+            None => created.then(String::new),
+        };
         let sighting = Sighting {
-            identity: seen.identity.clone(),
-            uid: seen.uid.to_string(),
-            operation: if before.is_some() {
-                Operation::Update
-            } else {
-                Operation::Create
-            },
-            base: match &before {
-                Some(before) => Some(before.resource_version.to_string()),
-                // The first version of this uid, and nothing came between.
-                None => created.then(String::new),
-            },
-            version: seen.resource_version.to_string(),
-            spec_hash: seen.spec_hash,
-            managed_fields_hash: seen.managed_fields_hash,
             scaled_to: before.as_ref().and_then(|b| seen.scaled_since(b)),
+            ..seen.sighting(before.as_ref(), base)
         };
         let content = seen.left_out.is_none().then(|| seen.text.clone());
         let added = i64::from(before.as_ref().is_none_or(|b| b.left_out));

@@ -5,6 +5,7 @@ use manifest::{Identity, LeftOut, SpecHash};
 use serde_json::Value;
 
 use super::index::{Entry, ObjectName};
+use crate::change::{Operation, Sighting};
 use crate::discovery::ServedType;
 
 /// What the pipeline needs of an object, worked out once.
@@ -88,6 +89,25 @@ impl Seen {
             unscaled_hash: self.unscaled_hash,
             terminating: self.terminating,
             left_out: self.left_out.is_some(),
+        }
+    }
+
+    /// That this object was written on `base`; after `before`, where it was known. Of a list only
+    /// Git can tell a create from an update, so the worker judges that anew.
+    pub(super) fn sighting(&self, before: Option<&Entry>, base: Option<String>) -> Sighting {
+        Sighting {
+            identity: self.identity.clone(),
+            uid: self.uid.to_string(),
+            operation: if before.is_some() {
+                Operation::Update
+            } else {
+                Operation::Create
+            },
+            base,
+            version: self.resource_version.to_string(),
+            spec_hash: self.spec_hash,
+            managed_fields_hash: self.managed_fields_hash,
+            scaled_to: None,
         }
     }
 
