@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::BatchLimits;
-use crate::change::{Attribution, Cause, Change, DestinationKey, Sighting};
+use crate::change::{Cause, Change, DestinationKey, Sighting};
 use crate::rules::{DestinationPlan, Operations, TypeSelection};
 
 /// Manifests that may wait before lists are held back and versions in between are dropped.
@@ -393,14 +393,6 @@ impl State {
                 }
             }
         }
-    }
-}
-
-impl Write {
-    /// Whether a late observation could still name an author.
-    #[must_use]
-    pub fn is_unattributed(&self) -> bool {
-        matches!(self.change.attribution, Attribution::None(_)) && self.unclaimed.is_some()
     }
 }
 

@@ -17,7 +17,7 @@ use super::registry::{WorkerPlan, WorkerSettings};
 use super::step::{Context, GivenUp, Round, Work, engine_options};
 use crate::change::Cause;
 use crate::git::Credentials;
-use crate::rules::BranchKey;
+use crate::rules::{BranchKey, DestinationPlan};
 use crate::status::{GitFailure, WorkerPhase};
 
 /// First and longest wait after a failure.
@@ -132,12 +132,9 @@ impl Worker {
         }
         loop {
             let wake = match self.queue.due(&self.limits()) {
-                Due::Now => return !self.settings.shutdown.is_cancelled(),
-                Due::At(at) if at <= Instant::now() => {
-                    return !self.settings.shutdown.is_cancelled();
-                }
-                Due::At(at) => Some(at),
+                Due::At(at) if at > Instant::now() => Some(at),
                 Due::Empty => None,
+                Due::Now | Due::At(_) => return !self.settings.shutdown.is_cancelled(),
             };
             let phase = if wake.is_some() {
                 WorkerPhase::Collecting
@@ -163,7 +160,7 @@ impl Worker {
         let _permits = self.take_turn().await;
         self.settings.board.worker(&self.key, WorkerPhase::Working);
         let started = Instant::now();
-        let round = self.blocking_round(work, credentials).await?;
+        let round = self.blocking_round(work, &destination, credentials).await?;
         self.last_round = started.elapsed();
         for destination in round.found.moved {
             // Within our folders the cluster wins. The conductor never waits for a worker, so this ends.
@@ -185,14 +182,12 @@ impl Worker {
     async fn blocking_round(
         &mut self,
         work: &mut Work,
+        destination: &DestinationPlan,
         credentials: Credentials,
     ) -> Result<Round, GitFailure> {
         let mut taken = std::mem::take(work);
         let (context, limits) = (self.context.clone(), self.limits());
-        let Some(destination) = self.plans.borrow().first().cloned() else {
-            return Err(lost("the plan has no destination for this branch any more"));
-        };
-        let options = engine_options(self.clone_dir(), &destination, credentials);
+        let options = engine_options(self.clone_dir(), destination, credentials);
         let plan = self.plans.borrow().clone();
         let given_up = GivenUp::default();
         let seen_by_thread = given_up.clone();
