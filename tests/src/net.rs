@@ -41,13 +41,34 @@ pub fn free_port() -> u16 {
 /// # Errors
 /// If nothing listens there or the answer is not HTTP.
 pub async fn http_get(address: &str, path: &str) -> Result<(u16, String)> {
+    // HTTP/1.0: the answer ends with the connection and is not chunked.
+    http(
+        address,
+        &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"),
+    )
+    .await
+}
+
+/// Status and body of a plain POST of JSON.
+///
+/// # Errors
+/// If nothing listens there or the answer is not HTTP.
+pub async fn http_post(address: &str, path: &str, json: &str) -> Result<(u16, String)> {
+    let length = json.len();
+    http(
+        address,
+        &format!(
+            "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+        ),
+    )
+    .await
+}
+
+async fn http(address: &str, request: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)
         .await
         .with_context(|| format!("connect to {address}"))?;
-    // HTTP/1.0: the answer ends with the connection and is not chunked.
-    stream
-        .write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
-        .await?;
+    stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;
     let answer = String::from_utf8_lossy(&bytes);

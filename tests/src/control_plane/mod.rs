@@ -2,6 +2,7 @@
 
 mod audit;
 mod components;
+mod etcd;
 mod files;
 mod kubeconfig;
 

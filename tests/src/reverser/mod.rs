@@ -5,6 +5,7 @@ mod install;
 mod metrics;
 mod processes;
 mod ready;
+mod tap;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub use install::apply_crds;
 pub use metrics::Metrics;
 use processes::Addresses;
 pub use processes::Options;
+pub use tap::Relay;
+use tap::Tap;
 
 use crate::certs::Authority;
 use crate::control_plane::{Access, ControlPlane, write_private};
@@ -36,6 +39,7 @@ pub struct Reverser {
     options: Options,
     addresses: Addresses,
     registration: Registration,
+    tap: Option<Tap>,
     access: Access,
     kubeconfig: PathBuf,
     directory: tempfile::TempDir,
@@ -82,6 +86,11 @@ impl Reverser {
         if let Some(token) = &options.path_token {
             write_private(&directory.path().join("path-token"), token)?;
         }
+        let tap = options.tapped.then(|| {
+            let [near, far] =
+                ["tap.sock", "attribution.sock"].map(|name| directory.path().join(name));
+            Tap::start(near, far)
+        });
         let closed_port = free_port();
         let registration = Registration {
             name: format!("gitops-reverser-{closed_port}"),
@@ -104,6 +113,7 @@ impl Reverser {
             options,
             addresses,
             registration,
+            tap: tap.transpose()?,
             access: plane.access(),
             directory,
         };
@@ -184,6 +194,17 @@ impl Reverser {
     pub fn signal_webhook(&self, signal: Signal) {
         if let Some(process) = self.webhook.lock().as_mut() {
             process.signal(signal);
+        }
+    }
+
+    /// Cuts the stream between the two processes, slows it down, or lets it pass again.
+    ///
+    /// # Panics
+    /// Without [`Options::tapped`].
+    pub fn relay(&self, relay: Relay) {
+        match &self.tap {
+            Some(tap) => tap.set(relay),
+            None => panic!("started without a tap"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Reverser;
+use super::{Reverser, Tap};
 use crate::certs::Identity;
 use crate::control_plane::write_private;
 use crate::net::free_port;
@@ -23,6 +23,8 @@ pub struct Options {
     pub path_token: Option<String>,
     /// Whether the apiserver is told of the webhook. Without, no write is attributed.
     pub register_webhook: bool,
+    /// Whether the stream between the two goes through a relay that can cut it ([`Reverser::relay`]).
+    pub tapped: bool,
     /// `--log-level` of both.
     pub log_level: String,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
             kubeconfig: None,
             path_token: None,
             register_webhook: true,
+            tapped: false,
             log_level: "info".to_owned(),
         }
     }
@@ -100,15 +103,14 @@ impl Reverser {
 
     pub(super) fn spawn_webhook(&self) -> Result<()> {
         let [certificate, key] = self.certificate_paths();
+        let direct = self.attribution_socket();
+        let socket = self.tap.as_ref().map_or(direct.as_path(), Tap::path);
         let mut spec = self
             .spec("gitops-reverser-webhook", &self.binaries.webhook)
             .arg(format!("--bind-address={}", self.addresses.webhook))
             .arg(format!("--tls-cert-file={}", certificate.display()))
             .arg(format!("--tls-private-key-file={}", key.display()))
-            .arg(format!(
-                "--reverser-endpoint=unix:{}",
-                self.attribution_socket().display()
-            ))
+            .arg(format!("--reverser-endpoint=unix:{}", socket.display()))
             .arg(format!(
                 "--metrics-bind-address={}",
                 self.addresses.webhook_metrics
