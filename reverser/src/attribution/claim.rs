@@ -8,7 +8,7 @@ use super::index::ObservationId;
 use super::join::{self, Decision};
 use super::metrics::{EvictionReason, HitTier};
 use super::observation::{Observation, key};
-use super::store::{State, Store};
+use super::store::{Held, State, Store};
 use super::verdicts::{GAP, Verdict};
 
 /// Whether a change may still be joined later.
@@ -16,8 +16,6 @@ use super::verdicts::{GAP, Verdict};
 pub(super) enum Chance {
     MoreToCome,
     Last,
-    /// What was found by comparing may be older than any observation: nothing was missed.
-    Reconciled,
 }
 
 /// Whether what waits on the version itself is over too.
@@ -71,10 +69,20 @@ impl Store {
         self.join_at(sighting, Chance::Last, Instant::now())
     }
 
-    /// Who made a change that was found by comparing a list with Git. As [`rejoin`](Self::rejoin),
-    /// but to find nobody counts as no miss.
+    /// Who made a change that was found by comparing a list with Git: a look, and nothing more.
+    ///
+    /// Nothing is consumed, settled or dropped. Each destination compares for itself and in its
+    /// own time, so what one of them finds here another may still receive live: its exact join
+    /// must find everything as it was. An observation that was found is only marked with the
+    /// version it was found for. Where no managedFields prove that it made what a later list
+    /// shows, it is not found again at another version: the content may have changed twice in
+    /// between.
+    ///
+    /// A hit is counted once for each observation, however many destinations ask, and not again
+    /// when it is joined. To find nobody counts as no miss: what a list shows may be older than
+    /// any observation.
     pub fn recall(&self, sighting: &Sighting) -> Attribution {
-        self.join_at(sighting, Chance::Reconciled, Instant::now())
+        self.recall_at(sighting, Instant::now())
     }
 
     /// A write that changed nothing for Git (status, say) has replaced `base`.
@@ -85,7 +93,7 @@ impl Store {
     }
 
     pub(super) fn join_at(&self, sighting: &Sighting, chance: Chance, now: Instant) -> Attribution {
-        if sighting.identity.group == "admissionregistration.k8s.io" {
+        if never_admitted(sighting) {
             if chance == Chance::MoreToCome {
                 self.metrics().miss(Miss::NeverAdmitted);
             }
@@ -93,29 +101,19 @@ impl Store {
         }
         let mut state = self.lock(now);
         let place = Place::of(sighting);
-        if let Some(place) = &place
-            && let Some(Verdict::Closed(known)) =
-                state.verdicts.get(&sighting.uid, place.key(), now)
-        {
+        if let Some(known) = state.settled(sighting, place.as_ref(), now) {
             return known.clone();
         }
-
-        let ids = state.candidates(sighting, now);
-        let candidates: Vec<&Observation> = ids
-            .iter()
-            .filter_map(|id| state.held.get(id))
-            .map(|held| &held.observation)
-            .collect();
-        let (attribution, winner) = match join::decide(sighting, &candidates) {
-            Decision::Exact(at) => (Attribution::Exact(who(candidates[at])), Some(ids[at])),
-            Decision::Content(at) => (Attribution::Content(who(candidates[at])), Some(ids[at])),
-            Decision::Ambiguous => (Attribution::None(Miss::Ambiguous), None),
-            Decision::Unseen => (Attribution::None(Miss::Unseen), None),
-        };
-        self.count(&attribution, chance);
-
+        let (attribution, winner) = state.find(sighting, now);
         if let Some(winner) = winner {
+            if !state.is_recalled(winner) {
+                self.count_hit(&attribution);
+            }
             state.remove(winner);
+        } else if let Attribution::None(miss) = attribution
+            && (miss != Miss::Unseen || chance == Chance::Last)
+        {
+            self.metrics().miss(miss);
         }
         if let Some(place) = &place {
             let unseen = attribution == Attribution::None(Miss::Unseen);
@@ -124,6 +122,27 @@ impl Store {
             self.settle(&mut state, &sighting.uid, place, answer, now);
         }
         self.metrics().pending(state.held.len());
+        attribution
+    }
+
+    pub(super) fn recall_at(&self, sighting: &Sighting, now: Instant) -> Attribution {
+        if never_admitted(sighting) {
+            return Attribution::None(Miss::NeverAdmitted);
+        }
+        let mut state = self.lock(now);
+        let place = Place::of(sighting);
+        if let Some(known) = state.settled(sighting, place.as_ref(), now) {
+            return known.clone();
+        }
+        let (attribution, winner) = state.find(sighting, now);
+        if let Some(held) = winner.and_then(|winner| state.held.get_mut(&winner))
+            && held
+                .recalled
+                .replace(sighting.version.as_str().into())
+                .is_none()
+        {
+            self.count_hit(&attribution);
+        }
         attribution
     }
 
@@ -139,12 +158,7 @@ impl Store {
     ) {
         let verdict = answer.map_or(Verdict::Open, |answer| Verdict::Closed(answer.clone()));
         let verdicts = &mut state.verdicts;
-        // That nobody is known for what a list showed holds without being remembered, and a list
-        // of many thousands would push out what has to be.
-        let unknown = answer == Some(&Attribution::None(Miss::Unseen));
-        if !(unknown && matches!(place, Place::Below { .. })) {
-            verdicts.insert(uid, place.key(), verdict.clone(), now);
-        }
+        verdicts.insert(uid, place.key(), verdict.clone(), now);
         match (place, answer) {
             (Place::Base(base), _) => self.sweep(state, uid, base, Inclusive::Yes, now),
             (Place::Below { version, .. }, None) => {
@@ -162,12 +176,11 @@ impl Store {
         }
     }
 
-    fn count(&self, attribution: &Attribution, chance: Chance) {
+    fn count_hit(&self, attribution: &Attribution) {
         match attribution {
             Attribution::Exact(_) => self.metrics().hit(HitTier::Exact),
             Attribution::Content(_) => self.metrics().hit(HitTier::Content),
-            Attribution::None(Miss::Unseen) if chance != Chance::Last => {}
-            Attribution::None(miss) => self.metrics().miss(*miss),
+            Attribution::None(_) => {}
         }
     }
 
@@ -201,6 +214,44 @@ impl Store {
 }
 
 impl State {
+    /// What was decided before, once and for all.
+    fn settled(
+        &self,
+        sighting: &Sighting,
+        place: Option<&Place>,
+        now: Instant,
+    ) -> Option<&Attribution> {
+        match self.verdicts.get(&sighting.uid, place?.key(), now) {
+            Some(Verdict::Closed(known)) => Some(known),
+            _ => None,
+        }
+    }
+
+    /// Who made a change, and by which observation.
+    fn find(&self, sighting: &Sighting, now: Instant) -> (Attribution, Option<ObservationId>) {
+        let ids = self.candidates(sighting, now);
+        let candidates: Vec<&Held> = ids.iter().filter_map(|id| self.held.get(id)).collect();
+        let observations: Vec<&Observation> =
+            candidates.iter().map(|held| &held.observation).collect();
+        let (found, tier): (usize, fn(Who) -> Attribution) =
+            match join::decide(sighting, &observations) {
+                Decision::Exact(at) => (at, Attribution::Exact),
+                Decision::Content(at) => (at, Attribution::Content),
+                Decision::Ambiguous => return (Attribution::None(Miss::Ambiguous), None),
+                Decision::Unseen => return (Attribution::None(Miss::Unseen), None),
+            };
+        if sighting.base.is_none() && answered(sighting, candidates[found]) {
+            return (Attribution::None(Miss::Unseen), None);
+        }
+        (tier(who(observations[found])), Some(ids[found]))
+    }
+
+    fn is_recalled(&self, id: ObservationId) -> bool {
+        self.held
+            .get(&id)
+            .is_some_and(|held| held.recalled.is_some())
+    }
+
     /// The observations that may have led to a change, oldest first.
     fn candidates(&self, sighting: &Sighting, now: Instant) -> Vec<ObservationId> {
         let mut ids: Vec<ObservationId> = Vec::new();
@@ -233,6 +284,22 @@ impl State {
         }
         ids
     }
+}
+
+/// Whether an observation was found for what another list showed, and nothing proves that it is
+/// what this one shows as well. A deletion is the same one, whoever finds it.
+fn answered(sighting: &Sighting, held: &Held) -> bool {
+    let elsewhere = held
+        .recalled
+        .as_deref()
+        .is_some_and(|version| version != sighting.version);
+    elsewhere
+        && sighting.operation != Operation::Delete
+        && !join::same_managed_fields(sighting, &held.observation)
+}
+
+fn never_admitted(sighting: &Sighting) -> bool {
+    sighting.identity.group == "admissionregistration.k8s.io"
 }
 
 fn who(observation: &Observation) -> Who {

@@ -58,6 +58,12 @@ fn fields(sighting: &Sighting, candidate: &Observation) -> Fields {
     }
 }
 
+/// The managedFields that were admitted are those that are there: nobody has written since, or
+/// only in the same second under the same field manager.
+pub(super) fn same_managed_fields(sighting: &Sighting, candidate: &Observation) -> bool {
+    fields(sighting, candidate) == Fields::Equal
+}
+
 /// The admission asked for exactly the content that is there.
 fn same_bytes(sighting: &Sighting, candidate: &Observation) -> bool {
     match candidate.write {

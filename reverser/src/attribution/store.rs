@@ -69,6 +69,8 @@ pub(super) struct Held {
     pub(super) observation: Observation,
     key: Arc<str>,
     pub(super) uid: Arc<str>,
+    /// The version of a list for which it was found; empty for a delete that a sweep found.
+    pub(super) recalled: Option<Box<str>>,
     received: SystemTime,
     expires: Instant,
 }
@@ -91,6 +93,9 @@ pub(super) struct Held {
 /// Rejoining settles the base. On a settled base nothing is recorded any more, and joining
 /// it again (an event that came twice, a second destination) repeats the first answer and counts
 /// nothing. `Ambiguous` settles at once: a third rival can't make the first two distinguishable.
+///
+/// What a list or a sweep finds by comparing with Git is [`recall`](Self::recall)ed instead, which
+/// changes nothing.
 ///
 /// Cheap enough to be called from async code: one short lock, no I/O.
 pub struct Store {
@@ -155,6 +160,7 @@ impl Store {
                 observation,
                 key,
                 uid,
+                recalled: None,
                 received: SystemTime::now(),
                 expires: now + self.limits.ttl,
             },

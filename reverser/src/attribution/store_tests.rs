@@ -2,7 +2,7 @@ use super::super::claim::Chance;
 use super::super::fixtures::*;
 use super::super::metrics::HitTier;
 use super::*;
-use crate::change::{Attribution, Miss, Operation, Who};
+use crate::change::{Attribution, Miss, Operation, Sighting, Who};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -208,6 +208,96 @@ fn after_a_gap_a_late_observation_is_found_whatever_passes_meanwhile() {
         Attribution::Content(who) if who.username == "alice"
     ));
     assert_eq!(names(&store), ["carol"]);
+}
+
+fn content(username: &str) -> Attribution {
+    Attribution::Content(Who {
+        username: username.into(),
+        field_manager: "kubectl".into(),
+    })
+}
+
+/// As a list at this version shows it.
+fn listed(version: &str, content: &str) -> Sighting {
+    Sighting {
+        version: version.into(),
+        ..seen(Operation::Update, None, content)
+    }
+}
+
+/// A file whose object isn't live.
+fn swept(content: &str) -> Sighting {
+    Sighting {
+        uid: String::new(),
+        version: String::new(),
+        ..seen(Operation::Delete, None, content)
+    }
+}
+
+#[test]
+fn what_one_destination_recalls_is_there_for_every_other_and_for_the_live_event() {
+    let store = store(Limits::default());
+    store.record(delete("alice", "5", "x"));
+    for _ in 0..2 {
+        assert_eq!(store.recall(&swept("x")), content("alice"));
+    }
+    let deleted = seen(Operation::Delete, Some("5"), "x");
+    assert_eq!(store.join(&deleted), exact("alice"));
+    assert_eq!(store.pending_total(), 0);
+    // One observation, one hit.
+    assert_eq!(store.metrics.hits(HitTier::Content), 1);
+    assert_eq!(store.metrics.hits(HitTier::Exact), 0);
+}
+
+#[test]
+fn a_recall_takes_nothing_from_writes_that_are_still_on_their_way() {
+    let store = store(Limits::default());
+    for (user, base, content) in [("alice", "5", "x"), ("bob", "6", "y"), ("carol", "7", "z")] {
+        store.record(update(user, base, content));
+    }
+    // The list is ahead of the events.
+    assert_eq!(store.recall(&listed("8", "z")), content("carol"));
+    assert_eq!(store.recall(&listed("8", "nobody's")), UNSEEN);
+    assert_eq!(names(&store), ["alice", "bob", "carol"]);
+    for (user, base, content) in [("alice", "5", "x"), ("bob", "6", "y"), ("carol", "7", "z")] {
+        assert_eq!(store.join(&updated(base, content)), exact(user));
+    }
+    assert_eq!(store.metrics.misses(Miss::Unseen), 0);
+}
+
+#[test]
+fn a_recall_that_finds_rivals_or_nobody_counts_nothing() {
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    store.record(update("bob", "5", "x"));
+    assert_eq!(store.recall(&listed("8", "x")), AMBIGUOUS);
+    assert_eq!(store.recall(&listed("8", "y")), UNSEEN);
+    assert_eq!(store.metrics.misses(Miss::Ambiguous), 0);
+    assert_eq!(store.metrics.misses(Miss::Unseen), 0);
+    assert_eq!(store.pending_total(), 2);
+}
+
+#[test]
+fn what_was_found_for_one_list_is_found_for_another_only_if_managed_fields_prove_it() {
+    let proven = |version| Sighting {
+        managed_fields_hash: Some(hash("m")),
+        ..listed(version, "x")
+    };
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    for _ in 0..2 {
+        assert_eq!(store.recall(&listed("8", "x")), content("alice"));
+    }
+    // Somebody may have written y and x again in between.
+    assert_eq!(store.recall(&listed("20", "x")), UNSEEN);
+    assert_eq!(store.recall(&proven("20")), UNSEEN);
+    assert_eq!(store.recall(&listed("8", "x")), content("alice"));
+
+    let store = self::store(Limits::default());
+    store.record(managed(update("alice", "5", "x"), "m"));
+    assert_eq!(store.recall(&proven("8")), content("alice"));
+    assert_eq!(store.recall(&proven("20")), content("alice"));
+    assert_eq!(store.metrics.hits(HitTier::Content), 1);
 }
 
 #[test]
