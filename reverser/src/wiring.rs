@@ -17,7 +17,8 @@ use tracing::{info, warn};
 use crate::args::Args;
 use crate::attribution::endpoint::Endpoint;
 use crate::attribution::{
-    AttributionMetrics, Limits, ReportService, Sidecar, SidecarSignals, Store,
+    Asked, AttributionMetrics, Barrier, Limits, Presence, ReportService, Sidecar, SidecarSignals,
+    Store,
 };
 use crate::conductor::{Conductor, Edges};
 use crate::discovery::{Catalog, Refresher};
@@ -61,7 +62,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (catalog, catalogs) = watch::channel(Arc::new(Catalog::default()));
     let (interest, interests) = watch::channel(Arc::default());
     let (acknowledged, acknowledgements) = watch::channel(0_u64);
-    let (sidecar, sidecars) = watch::channel(Sidecar::Away);
+    let (presence, presences) = watch::channel(Presence::now(Sidecar::Away));
+    let (asked, marks) = watch::channel(Asked::default());
+    let (reached, reaches) = watch::channel(0_u64);
     let (replayed, replays) = watch::channel(false);
     // One place: a poke that finds it full is already going to be acted on.
     let poke = mpsc::channel(1);
@@ -80,6 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         board: board.clone(),
         metrics: metrics.clone(),
         replayed: replays,
+        barrier: Barrier::new(asked, reaches, presences.clone()),
         resync,
         shutdown: shutdown.clone(),
     }));
@@ -113,7 +117,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         SidecarSignals {
             interest: interests,
             applied: acknowledged,
-            sidecar,
+            presence,
+            asked: marks,
+            reached,
         },
     );
 
@@ -180,7 +186,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             serve_metrics(metrics_listener, registry, gauges).map(ended("the metrics server")),
         );
         parts.spawn(serve_health(health_listener, health.clone()).map(ended("the health server")));
-        parts.spawn(follow_sidecar(sidecars, replayed, board).map(ended("the sidecar's signals")));
+        parts.spawn(follow_sidecar(presences, replayed, board).map(ended("the sidecar's signals")));
         parts.spawn(
             announce_ready(configurations, catalogs, health.clone()).map(ended("readiness")),
         );
@@ -256,17 +262,17 @@ fn gauges(
 
 /// Tells the workers that the sidecar has replayed, and the board whether it is there.
 async fn follow_sidecar(
-    mut sidecars: watch::Receiver<Sidecar>,
+    mut presences: watch::Receiver<Presence>,
     replayed: watch::Sender<bool>,
     board: Arc<StatusBoard>,
 ) {
     loop {
-        let sidecar = *sidecars.borrow_and_update();
+        let sidecar = presences.borrow_and_update().sidecar;
         board.sidecar(sidecar != Sidecar::Away);
         if sidecar == Sidecar::Live {
             replayed.send_replace(true);
         }
-        if sidecars.changed().await.is_err() {
+        if presences.changed().await.is_err() {
             return;
         }
     }

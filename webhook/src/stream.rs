@@ -159,6 +159,7 @@ impl Reporter {
         match response.message {
             Some(Message::Ack(ack)) => link.acknowledge(ack.sequence),
             Some(Message::InterestSet(set)) => self.apply(link, set),
+            Some(Message::Mark(mark)) => link.mark(mark.number),
             // A newer reverser may say what we don't know.
             None => {}
         }

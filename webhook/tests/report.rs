@@ -225,6 +225,28 @@ async fn only_what_the_reverser_is_interested_in_is_reported() {
 }
 
 #[tokio::test]
+async fn a_mark_is_answered_after_all_that_was_observed_before_it() {
+    let (_directory, socket) = socket();
+    let mut reverser = Reverser::listen(&socket);
+    let sidecar = Sidecar::start(&socket, Limits::default());
+    reverser.greeted().await;
+    sidecar.connected().await;
+    // Answered without an acknowledgement, as from a reverser that hangs.
+    for name in ["a", "b"] {
+        sidecar.admit("lab", name).await.unwrap();
+    }
+    reverser.mumble();
+    reverser.mark(1);
+    for name in ["a", "b"] {
+        assert_eq!(reverser.observation().await.1, name);
+    }
+    let Message::MarkReached(reached) = reverser.next().await else {
+        panic!("the mark is answered");
+    };
+    assert_eq!(reached.number, 1);
+}
+
+#[tokio::test]
 async fn the_end_of_the_process_waits_for_the_last_acknowledgements() {
     let (_directory, socket) = socket();
     let mut reverser = Reverser::listen(&socket);

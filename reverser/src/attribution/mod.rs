@@ -5,8 +5,10 @@
 //! ```
 //!
 //! [`join`] is the decision, pure. [`Store`] keeps what it decides over, bounded in every
-//! direction. [`ReportService`] fills the store from the sidecar's stream.
+//! direction. [`ReportService`] fills the store from the sidecar's stream. [`Barrier`] holds a change
+//! back while its observation may still be on its way.
 
+mod barrier;
 mod claim;
 pub mod endpoint;
 #[cfg(test)]
@@ -23,7 +25,8 @@ mod simulation;
 mod store;
 mod verdicts;
 
+pub use barrier::{Asked, Barrier};
 pub use metrics::{AttributionMetrics, EvictionReason};
 pub use observation::{Observation, ObservationError, Write};
-pub use service::{ReportService, Sidecar, SidecarSignals};
+pub use service::{Presence, ReportService, Sidecar, SidecarSignals};
 pub use store::{Limits, Pending, Recorded, Store};

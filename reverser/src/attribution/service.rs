@@ -10,9 +10,11 @@ use proto::v1::attribution_server::{Attribution, AttributionServer};
 use proto::v1::report_request::Message as Incoming;
 use proto::v1::report_response::Message as Outgoing;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
+use super::barrier::Asked;
 use super::observation::Observation;
 use super::sessions::{MAX_SESSION, Sessions};
 use super::store::Store;
@@ -36,6 +38,26 @@ pub enum Sidecar {
     Live,
 }
 
+/// The connection to the sidecar, and since when it is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// How far it has come.
+    pub sidecar: Sidecar,
+    /// When it came to that. At first, when the reverser started.
+    pub since: Instant,
+}
+
+impl Presence {
+    /// From now on.
+    #[must_use]
+    pub fn now(sidecar: Sidecar) -> Self {
+        Self {
+            sidecar,
+            since: Instant::now(),
+        }
+    }
+}
+
 /// The service's ends of the channels to the rest of the process, made by whoever wires it.
 pub struct SidecarSignals {
     /// What the rules select; every new value is sent to the sidecar. Generation 0 stands for
@@ -45,14 +67,21 @@ pub struct SidecarSignals {
     /// acknowledged one.
     pub applied: watch::Sender<u64>,
     /// Connected and replayed, or not.
-    pub sidecar: watch::Sender<Sidecar>,
+    pub presence: watch::Sender<Presence>,
+    /// The newest mark that is wanted of the sidecar.
+    pub asked: watch::Receiver<Asked>,
+    /// The newest mark that the sidecar has reached: all that it saw before that was asked for is
+    /// in the store.
+    pub reached: watch::Sender<u64>,
 }
 
 struct Shared {
     store: Arc<Store>,
     interest: watch::Receiver<Arc<v1::InterestSet>>,
     applied: watch::Sender<u64>,
-    sidecar: watch::Sender<Sidecar>,
+    presence: watch::Sender<Presence>,
+    asked: watch::Receiver<Asked>,
+    reached: watch::Sender<u64>,
     /// Held from claiming a sequence until it is stored: an acknowledgement that a second
     /// stream of the session sends covers only what is stored.
     sessions: Mutex<Sessions>,
@@ -76,14 +105,16 @@ impl ReportService {
     /// A service that fills `store`.
     #[must_use]
     pub fn new(store: Arc<Store>, signals: SidecarSignals) -> Self {
-        signals.sidecar.send_replace(Sidecar::Away);
+        signals.presence.send_replace(Presence::now(Sidecar::Away));
         signals.applied.send_replace(0);
         Self {
             shared: Arc::new(Shared {
                 store,
                 interest: signals.interest,
                 applied: signals.applied,
-                sidecar: signals.sidecar,
+                presence: signals.presence,
+                asked: signals.asked,
+                reached: signals.reached,
                 sessions: Mutex::default(),
                 newest: Mutex::new(0),
             }),
@@ -108,9 +139,11 @@ impl Attribution for ReportService {
         let connection = Connection {
             incoming: request.into_inner(),
             interest: self.shared.interest.clone(),
+            asked: self.shared.asked.clone(),
             shared: Arc::clone(&self.shared),
             greeted: None,
             unsent_interest: true,
+            unsent_mark: true,
         };
         let responses = stream::try_unfold(connection, |mut connection| async move {
             let next = connection.next().await?;
@@ -129,11 +162,14 @@ impl Attribution for ReportService {
 struct Connection {
     incoming: Streaming<v1::ReportRequest>,
     interest: watch::Receiver<Arc<v1::InterestSet>>,
+    asked: watch::Receiver<Asked>,
     shared: Arc<Shared>,
     /// After the Hello.
     greeted: Option<Greeted>,
     /// The set in force when the stream began is sent like a change.
     unsent_interest: bool,
+    /// So is a mark that an earlier stream did not answer.
+    unsent_mark: bool,
 }
 
 struct Greeted {
@@ -153,17 +189,22 @@ impl Connection {
                     return Ok(Some(Outgoing::InterestSet(v1::InterestSet::clone(&set))));
                 }
             }
-            let interest_changes = async {
-                if self.interest.changed().await.is_err() {
-                    // The rest of the process is ending; what the sidecar saw still counts.
-                    std::future::pending::<()>().await;
+            if self.greeted.is_some() && self.unsent_mark {
+                self.unsent_mark = false;
+                let number = self.asked.borrow_and_update().number;
+                if number > *self.shared.reached.borrow() {
+                    return Ok(Some(Outgoing::Mark(v1::Mark { number })));
                 }
-            };
+            }
             let message = tokio::select! {
                 // Rare, and must not wait for a pause between observations.
                 biased;
-                () = interest_changes => {
+                () = changed(&mut self.interest) => {
                     self.unsent_interest = true;
+                    continue;
+                }
+                () = changed(&mut self.asked) => {
+                    self.unsent_mark = true;
                     continue;
                 }
                 message = self.incoming.message() => message?,
@@ -203,10 +244,17 @@ impl Connection {
                     session = greeted.session,
                     "the sidecar has replayed its outbox"
                 );
-                shared.sidecar.send_replace(Sidecar::Live);
+                shared.presence.send_replace(Presence::now(Sidecar::Live));
             }),
             Incoming::InterestApplied(applied) => greeted.signal(|shared| {
                 shared.applied.send_replace(applied.generation);
+            }),
+            Incoming::MarkReached(mark) => greeted.signal(|shared| {
+                shared.reached.send_if_modified(|reached| {
+                    let further = mark.number > *reached;
+                    *reached = mark.number.max(*reached);
+                    further
+                });
             }),
         }
         Ok(false)
@@ -230,6 +278,14 @@ impl Connection {
     }
 }
 
+/// Waits for a new value; without end once there will be none. The rest of the process is ending
+/// then, but what the sidecar saw still counts.
+async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 impl Greeted {
     fn new(session: String, shared: &Arc<Shared>) -> Result<Self, Status> {
         if session.is_empty() || session.len() > MAX_SESSION {
@@ -240,7 +296,9 @@ impl Greeted {
         let mut newest = shared.newest.lock();
         *newest += 1;
         shared.applied.send_replace(0);
-        shared.sidecar.send_replace(Sidecar::Replaying);
+        shared
+            .presence
+            .send_replace(Presence::now(Sidecar::Replaying));
         info!(session, "the sidecar is connected");
         Ok(Self {
             session,
@@ -287,7 +345,7 @@ impl Drop for Greeted {
     fn drop(&mut self) {
         self.signal(|shared| {
             info!(session = self.session, "the sidecar is gone");
-            shared.sidecar.send_replace(Sidecar::Away);
+            shared.presence.send_replace(Presence::now(Sidecar::Away));
             shared.applied.send_replace(0);
         });
     }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
+use super::super::barrier::Barrier;
 use super::super::endpoint::{BindAddress, Endpoint};
 use super::super::fixtures::metrics;
 use super::super::observation::tests::wire;
@@ -18,7 +19,8 @@ struct Reverser {
     store: Arc<Store>,
     interest: watch::Sender<Arc<v1::InterestSet>>,
     applied: watch::Receiver<u64>,
-    sidecar: watch::Receiver<Sidecar>,
+    presence: watch::Receiver<Presence>,
+    barrier: Barrier,
     address: BindAddress,
     served: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -32,11 +34,16 @@ impl Reverser {
         let store = Arc::new(Store::new(Limits::default(), metrics()));
         let (interest, interests) = watch::channel(Arc::default());
         let (applying, applied) = watch::channel(7);
-        let (connecting, sidecar) = watch::channel(Sidecar::Live);
+        let (connecting, presence) = watch::channel(Presence::now(Sidecar::Live));
+        let (asking, asked) = watch::channel(Asked::default());
+        let (reaching, reached) = watch::channel(0);
+        let barrier = Barrier::new(asking, reached, presence.clone());
         let signals = SidecarSignals {
             interest: interests,
             applied: applying,
-            sidecar: connecting,
+            presence: connecting,
+            asked,
+            reached: reaching,
         };
         let service = ReportService::new(Arc::clone(&store), signals);
         let router = Server::builder().add_service(service.into_server());
@@ -54,7 +61,8 @@ impl Reverser {
             store,
             interest,
             applied,
-            sidecar,
+            presence,
+            barrier,
             address,
             served,
             stop,
@@ -63,7 +71,10 @@ impl Reverser {
     }
 
     async fn is(&mut self, state: Sidecar) {
-        self.sidecar.wait_for(|now| *now == state).await.unwrap();
+        self.presence
+            .wait_for(|now| now.sidecar == state)
+            .await
+            .unwrap();
     }
 
     async fn connect(&self, session: &str) -> Client {
@@ -120,6 +131,21 @@ impl Client {
                 return;
             }
         }
+    }
+
+    async fn marked(&mut self) -> u64 {
+        loop {
+            match self.next().await {
+                Outgoing::Mark(mark) => return mark.number,
+                Outgoing::Ack(_) => {}
+                other @ Outgoing::InterestSet(_) => panic!("not a mark: {other:?}"),
+            }
+        }
+    }
+
+    async fn reach(&self, number: u64) {
+        self.send(Incoming::MarkReached(v1::MarkReached { number }))
+            .await;
     }
 
     async fn refused(&mut self) -> tonic::Code {
@@ -257,8 +283,57 @@ async fn an_older_stream_that_ends_late_says_nothing_of_the_newer() {
     for sequence in 2..=9 {
         new.observe(sequence).await;
         new.acknowledged(sequence).await;
-        assert_eq!(*reverser.sidecar.borrow(), Sidecar::Live);
+        assert_eq!(reverser.presence.borrow().sidecar, Sidecar::Live);
     }
+}
+
+#[tokio::test]
+async fn a_mark_that_is_reached_leaves_nothing_on_its_way() {
+    let mut reverser = Reverser::start().await;
+    let mut client = reverser.connect("s").await;
+    client
+        .send(Incoming::ReplayFinished(v1::ReplayFinished {}))
+        .await;
+    reverser.is(Sidecar::Live).await;
+    let passed = tokio::spawn({
+        let barrier = reverser.barrier.clone();
+        async move { barrier.pass(Instant::now()).await }
+    });
+    assert_eq!(client.marked().await, 1);
+    // These were made before the mark came.
+    for sequence in 1..=500 {
+        client.observe(sequence).await;
+    }
+    client.reach(1).await;
+    assert!(passed.await.unwrap().is_some());
+    assert_eq!(reverser.store.pending(1)[0].base, "500");
+}
+
+#[tokio::test]
+async fn a_mark_that_a_stream_left_unanswered_is_asked_for_on_the_next() {
+    let mut reverser = Reverser::start().await;
+    let mut first = reverser.connect("s").await;
+    reverser.is(Sidecar::Replaying).await;
+    let passed = tokio::spawn({
+        let barrier = reverser.barrier.clone();
+        async move { barrier.pass(Instant::now()).await }
+    });
+    assert_eq!(first.marked().await, 1);
+    let mut second = reverser.connect("s").await;
+    assert_eq!(second.marked().await, 1);
+    // Only the newest stream speaks for the sidecar.
+    first.reach(1).await;
+    first.observe(1).await;
+    first.acknowledged(1).await;
+    assert!(!passed.is_finished());
+    drop(first);
+    second.reach(1).await;
+    assert!(passed.await.unwrap().is_some());
+
+    // What is reached is not asked for again.
+    let mut third = reverser.connect("s").await;
+    third.observe(2).await;
+    third.acknowledged(2).await;
 }
 
 #[tokio::test]

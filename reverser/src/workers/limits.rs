@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The ceilings of one batch; whichever is reached first closes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -13,6 +15,16 @@ pub struct BatchLimits {
     pub max_wait: Duration,
     /// How long an idle worker waits for more after the first change.
     pub linger: Duration,
+}
+
+/// What a round may take from the queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portion {
+    /// Of each batch.
+    pub(super) limits: BatchLimits,
+    /// A live change whose author is not known yet only if it was received by then: its
+    /// observation is in the store by now, if the sidecar saw the write. `None`: any change.
+    pub(super) covered: Option<Instant>,
 }
 
 impl Default for BatchLimits {

@@ -13,6 +13,7 @@ mod sweep;
 mod worker;
 
 pub use limits::BatchLimits;
+use limits::Portion;
 pub use prober::Prober;
 pub use queue::{Item, Queue, Sweep, Unit, Write};
 pub use registry::{WorkerSettings, Workers};

@@ -11,7 +11,7 @@ use prometheus::IntCounter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::BatchLimits;
+use super::{BatchLimits, Portion};
 use crate::change::{Cause, Change, DestinationKey, Sighting};
 use crate::rules::{DestinationPlan, Operations, TypeSelection};
 
@@ -35,6 +35,12 @@ pub struct Write {
     pub unclaimed: Option<Box<Sighting>>,
     /// When the change was received.
     pub seen: Instant,
+}
+
+impl Write {
+    fn unseen(&self) -> Option<Instant> {
+        (self.change.cause == Cause::Live && self.unclaimed.is_some()).then_some(self.seen)
+    }
 }
 
 /// The files that must go because their objects are not live.
@@ -86,6 +92,14 @@ impl Item {
         }
     }
 
+    /// When a live change was received whose author is not known yet.
+    fn unseen(&self) -> Option<Instant> {
+        match self {
+            Self::Write(write) => write.unseen(),
+            Self::Sweep(_) | Self::Listed(_) => None,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Write(write) => write.change.content.as_ref().map_or(0, Bytes::len),
@@ -122,6 +136,9 @@ struct State {
     /// Sequence number after the last sweep. A write may not move to the other side of a sweep,
     /// which judges by what was live when it was put in.
     behind_sweep: u64,
+    /// How many live changes wait whose author is not known yet, and when the newest one came.
+    unseen: usize,
+    newest_unseen: Option<Instant>,
     /// A list has ended: what waits goes at once.
     urgent: bool,
     /// Its worker is gone: nothing is kept any more.
@@ -262,9 +279,17 @@ impl Queue {
         Due::At(front.since + limits.linger.min(limits.max_wait))
     }
 
-    /// The front of the queue, up to the ceilings and at least one item.
-    pub(super) fn take(&self, limits: &BatchLimits) -> Vec<Item> {
-        let batch = self.state.lock().take(limits);
+    /// If a live change waits whose author is not known yet: when the newest was received, or one
+    /// that was taken since.
+    pub(super) fn unseen(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        state.newest_unseen.filter(|_| state.unseen > 0)
+    }
+
+    /// The front of the queue, up to the ceilings and at least one item; but nothing from a change
+    /// on that the portion does not cover.
+    pub(super) fn take(&self, portion: &Portion) -> Vec<Item> {
+        let batch = self.state.lock().take(portion);
         self.taken.notify_waiters();
         batch
     }
@@ -295,6 +320,7 @@ impl State {
             self.behind_sweep = self.next() + 1;
         }
         self.bytes += item.bytes();
+        self.count_unseen(item.unseen());
         *self
             .pending
             .entry(item.destination().key.clone())
@@ -330,11 +356,18 @@ impl State {
         }
         let size = |write: &Write| write.change.content.as_ref().map_or(0, Bytes::len);
         self.bytes = self.bytes - size(older) + size(newer);
+        self.unseen -= usize::from(older.unseen().is_some());
         **older = newer.clone();
+        self.count_unseen(newer.unseen());
         true
     }
 
-    fn take(&mut self, limits: &BatchLimits) -> Vec<Item> {
+    fn count_unseen(&mut self, unseen: Option<Instant>) {
+        self.unseen += usize::from(unseen.is_some());
+        self.newest_unseen = self.newest_unseen.max(unseen);
+    }
+
+    fn take(&mut self, Portion { limits, covered }: &Portion) -> Vec<Item> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < limits.max_files.max(1) {
@@ -343,6 +376,10 @@ impl State {
             };
             let size = front.item.bytes();
             if !batch.is_empty() && bytes + size > limits.max_bytes {
+                break;
+            }
+            let uncovered = |by| front.item.unseen().is_some_and(|seen| seen > by);
+            if covered.is_some_and(uncovered) {
                 break;
             }
             let Some(Waiting { item, .. }) = self.items.pop_front() else {
@@ -361,6 +398,7 @@ impl State {
     /// Undoes the bookkeeping of the item that was at the front.
     fn forget(&mut self, item: &Item) {
         self.bytes -= item.bytes();
+        self.unseen -= usize::from(item.unseen().is_some());
         if let Item::Write(write) = item
             && self.latest.get(&write.change.path) == Some(&self.first)
         {
@@ -397,22 +435,5 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn who_waits_for_room_goes_on_when_the_worker_goes() {
-        let queue = Arc::new(Queue::new(IntCounter::new("dropped", "dropped").unwrap()));
-        queue.state.lock().bytes = SOFT_BYTES;
-        let waiting = tokio::spawn({
-            let queue = queue.clone();
-            let item = Item::Listed(super::super::claim::tests::destination(None).into());
-            async move { queue.push_when_room(item, Duration::from_secs(3600)).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        queue.close();
-        assert!(waiting.await.unwrap());
-        assert!(queue.is_empty());
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::worker::Worker;
 use super::{Item, Queue};
-use crate::attribution::Store;
+use crate::attribution::{Barrier, Store};
 use crate::change::{Cause, DestinationKey};
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan, Plan};
@@ -40,6 +40,8 @@ pub struct WorkerSettings {
     pub metrics: Arc<Metrics>,
     /// True once the sidecar has replayed what it observed before we started.
     pub replayed: watch::Receiver<bool>,
+    /// Holds changes back whose observations may still be on their way.
+    pub barrier: Barrier,
     /// Destinations that must be given everything again, and why.
     pub resync: mpsc::Sender<(DestinationKey, Cause)>,
     /// Pushes what waits, once, and ends.

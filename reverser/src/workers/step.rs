@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
-use super::{BatchLimits, batch, claim};
+use super::{Portion, batch, claim};
 use crate::attribution::Store;
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
@@ -101,12 +101,12 @@ impl Work {
         &mut self,
         context: &Context,
         options: EngineOptions,
-        limits: &BatchLimits,
+        portion: &Portion,
         plan: &[Arc<DestinationPlan>],
         given_up: &AtomicBool,
     ) -> Round {
         let mut found = Found::default();
-        let outcome = self.commit_and_push(context, options, limits, plan, &mut found, given_up);
+        let outcome = self.commit_and_push(context, options, portion, plan, &mut found, given_up);
         if outcome.as_ref().is_err_and(RoundError::is_corrupt_clone) {
             // The clone is a cache: the next round fetches it afresh, and finds by `folders` what
             // is lost with it.
@@ -120,7 +120,7 @@ impl Work {
         &mut self,
         context: &Context,
         options: EngineOptions,
-        limits: &BatchLimits,
+        portion: &Portion,
         plan: &[Arc<DestinationPlan>],
         found: &mut Found,
         given_up: &AtomicBool,
@@ -135,11 +135,13 @@ impl Work {
                 return Ok(());
             }
             if self.batch.is_empty() {
-                self.batch = context.queue.take(limits);
+                self.batch = context.queue.take(portion);
             }
+            let taken = self.batch.len();
             self.commit_batch(context, plan, found)?;
             self.note_folders(plan);
-            if context.queue.due(limits) != Due::Now {
+            // Nothing committed and yet something due: the rest waits for its observations.
+            if taken == 0 || context.queue.due(&portion.limits) != Due::Now {
                 break;
             }
         }

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::BatchLimits;
 use super::credentials::CredentialSource;
 use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
 use super::step::{Context, GivenUp, Round, Work, engine_options};
+use super::{BatchLimits, Portion};
 use crate::change::Cause;
 use crate::git::Credentials;
 use crate::rules::{BranchKey, DestinationPlan};
@@ -153,6 +153,7 @@ impl Worker {
 
     async fn round(&mut self, work: &mut Work) -> Result<(), GitFailure> {
         self.wait_for_replay().await;
+        let covered = self.wait_for_observations().await;
         let Some(destination) = self.plans.borrow_and_update().first().cloned() else {
             return Ok(());
         };
@@ -160,7 +161,13 @@ impl Worker {
         let _permits = self.take_turn().await;
         self.settings.board.worker(&self.key, WorkerPhase::Working);
         let started = Instant::now();
-        let round = self.blocking_round(work, &destination, credentials).await?;
+        let portion = Portion {
+            limits: self.limits(),
+            covered,
+        };
+        let round = self
+            .blocking_round(work, &destination, credentials, portion)
+            .await?;
         self.last_round = started.elapsed();
         for destination in round.found.moved {
             // Within our folders the cluster wins. The conductor never waits for a worker, so this ends.
@@ -184,15 +191,16 @@ impl Worker {
         work: &mut Work,
         destination: &DestinationPlan,
         credentials: Credentials,
+        portion: Portion,
     ) -> Result<Round, GitFailure> {
         let mut taken = std::mem::take(work);
-        let (context, limits) = (self.context.clone(), self.limits());
+        let context = self.context.clone();
         let options = engine_options(self.clone_dir(), destination, credentials);
         let plan = self.plans.borrow().clone();
         let given_up = GivenUp::default();
         let seen_by_thread = given_up.clone();
         let thread = tokio::task::spawn_blocking(move || {
-            let round = taken.round(&context, options, &limits, &plan, &seen_by_thread);
+            let round = taken.round(&context, options, &portion, &plan, &seen_by_thread);
             (taken, round)
         });
         match tokio::time::timeout(WATCHDOG, thread).await {
@@ -242,6 +250,17 @@ impl Worker {
         let mut replayed = self.settings.replayed.clone();
         // The sender outlives the workers; a sidecar that never comes holds nothing up for good.
         let _ = tokio::time::timeout_at(self.replay_by, replayed.wait_for(|done| *done)).await;
+    }
+
+    /// Waits until the observations of what is in the queue by now can't be late any more. Whatever
+    /// comes later and has no author is left for the next round, unless there is no use in waiting
+    /// for the sidecar.
+    async fn wait_for_observations(&self) -> Option<Instant> {
+        let now = Instant::now();
+        match self.queue.unseen() {
+            None => Some(now),
+            Some(newest) => self.settings.barrier.pass(newest).await,
+        }
     }
 
     /// At most `--workers-max-per-repo` of a repository and `--workers-max-global` in all.

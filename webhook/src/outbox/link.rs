@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::Stream;
 use futures::stream::unfold;
 use proto::v1::report_request::Message;
-use proto::v1::{Hello, InterestApplied, ReplayFinished, ReportRequest};
+use proto::v1::{Hello, InterestApplied, MarkReached, ReplayFinished, ReportRequest};
 
 use super::Outbox;
 
@@ -40,9 +40,9 @@ impl Link {
     }
 
     /// Everything to say on this stream, in order: Hello, the replay, ReplayFinished, then
-    /// observations as they are made, with InterestApplied in between. It is pulled from the
-    /// outbox as the transport has room, so a slow reverser fills nothing but the outbox. Ends
-    /// with the link.
+    /// observations as they are made, with InterestApplied and MarkReached in between. It is
+    /// pulled from the outbox as the transport has room, so a slow reverser fills nothing but the
+    /// outbox. Ends with the link.
     pub fn transmissions(&self) -> impl Stream<Item = ReportRequest> + Send + use<> {
         let (outbox, epoch, until) = (Arc::clone(&self.outbox), self.epoch, self.replay_until);
         unfold((outbox, Phase::Hello), move |(outbox, phase)| async move {
@@ -70,6 +70,13 @@ impl Link {
     /// applied before the transport has room, it is told of the last.
     pub fn applied(&self, generation: u64) {
         self.outbox.state.lock().apply(self.epoch, generation);
+        self.outbox.transmit.notify_one();
+    }
+
+    /// The reverser wants to know when all that was observed until now has been sent. It is told
+    /// after the replay, and after the last observation that was here when this was called.
+    pub fn mark(&self, number: u64) {
+        self.outbox.state.lock().mark(self.epoch, number);
         self.outbox.transmit.notify_one();
     }
 
@@ -117,6 +124,10 @@ impl Outbox {
                         if let Some(generation) = state.take_applied() {
                             let applied = Message::InterestApplied(InterestApplied { generation });
                             return Some((applied, Phase::Live));
+                        }
+                        if let Some(number) = state.take_reached() {
+                            let reached = Message::MarkReached(MarkReached { number });
+                            return Some((reached, Phase::Live));
                         }
                         if let Some(observation) = state.transmit(u64::MAX) {
                             self.metrics.observations_sent.inc();

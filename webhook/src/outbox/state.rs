@@ -39,6 +39,13 @@ struct Entry {
     waiter: Option<oneshot::Sender<()>>,
 }
 
+/// The reverser wants to be told once everything up to `until` is transmitted.
+#[derive(Clone, Copy)]
+struct Mark {
+    number: u64,
+    until: u64,
+}
+
 /// Sequences of entries are contiguous: they leave at the front only.
 #[derive(Default)]
 pub(super) struct State {
@@ -55,6 +62,9 @@ pub(super) struct State {
     health: Health,
     /// A generation of the interest set that is applied, and not yet reported.
     applied: Option<u64>,
+    /// The mark to be answered next, and the last of those that came after it. Those in between
+    /// are answered with the last.
+    marks: [Option<Mark>; 2],
 }
 
 impl State {
@@ -110,6 +120,7 @@ impl State {
         self.release_waiters();
         self.cursor = 0;
         self.applied = None;
+        self.marks = [None; 2];
         self.epoch
     }
 
@@ -173,7 +184,7 @@ impl State {
     /// The next entry for the current stream, if there is one up to `until`.
     pub(super) fn transmit(&mut self, until: u64) -> Option<Observation> {
         let first = self.entries.front()?.observation.sequence;
-        let next = first.max(self.cursor + 1);
+        let next = self.next();
         if next > until {
             return None;
         }
@@ -182,6 +193,30 @@ impl State {
         self.cursor = next;
         self.transmitted = self.transmitted.max(next);
         Some(observation)
+    }
+
+    /// The next sequence for the current stream. Earlier ones were transmitted on it, or are no
+    /// longer here.
+    fn next(&self) -> u64 {
+        let front = self.entries.front();
+        let first = front.map_or(self.last + 1, |entry| entry.observation.sequence);
+        first.max(self.cursor + 1)
+    }
+
+    /// To be answered once all that is queued now is transmitted.
+    pub(super) fn mark(&mut self, epoch: u64, number: u64) {
+        if epoch == self.epoch {
+            let until = self.last;
+            let place = usize::from(self.marks[0].is_some());
+            self.marks[place] = Some(Mark { number, until });
+        }
+    }
+
+    /// A mark to be answered now.
+    pub(super) fn take_reached(&mut self) -> Option<u64> {
+        let mark = self.marks[0].filter(|mark| self.next() > mark.until)?;
+        self.marks = [self.marks[1], None];
+        Some(mark.number)
     }
 
     pub(super) fn apply(&mut self, epoch: u64, generation: u64) {

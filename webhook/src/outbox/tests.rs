@@ -30,6 +30,7 @@ fn wire(transmissions: &mut Transmissions) -> Vec<String> {
             Message::Observation(it) => format!("{}:{}", it.sequence, it.name),
             Message::ReplayFinished(_) => "replayed".to_owned(),
             Message::InterestApplied(it) => format!("applied:{}", it.generation),
+            Message::MarkReached(it) => format!("reached:{}", it.number),
         });
     }
     wire
@@ -235,6 +236,7 @@ async fn a_link_that_was_replaced_has_no_say() {
     let (new, mut transmissions) = connected(&outbox);
     old.acknowledge(1);
     old.applied(7);
+    old.mark(7);
     assert_eq!(outbox.depth(), 1);
     assert_eq!(wire(&mut old_transmissions), Vec::<String>::new());
     drop(old);
@@ -269,4 +271,85 @@ async fn a_stream_that_waits_is_woken_by_an_observation() {
     let _waiting = deliver(&outbox, "a");
     let message = next.await.unwrap().unwrap().message.unwrap();
     assert!(matches!(message, Message::Observation(it) if it.sequence == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_is_reached_after_all_that_was_there_when_it_came() {
+    let outbox = outbox(Limits::default());
+    let (link, mut transmissions) = connected(&outbox);
+    for name in ["a", "b"] {
+        deliver(&outbox, name).await.unwrap();
+    }
+    link.mark(1);
+    deliver(&outbox, "c").await.unwrap();
+    assert_eq!(
+        wire(&mut transmissions),
+        ["hello", "replayed", "1:a", "2:b", "reached:1", "3:c"]
+    );
+    // Nothing new: at once.
+    link.mark(2);
+    assert_eq!(wire(&mut transmissions), ["reached:2"]);
+    link.acknowledge(3);
+    link.mark(3);
+    assert_eq!(wire(&mut transmissions), ["reached:3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_waits_for_the_replay() {
+    let outbox = outbox(Limits::default());
+    deliver(&outbox, "a").await.unwrap();
+    let (link, mut transmissions) = connected(&outbox);
+    link.mark(1);
+    deliver(&outbox, "b").await.unwrap();
+    assert_eq!(
+        wire(&mut transmissions),
+        ["hello", "1:a", "replayed", "reached:1", "2:b"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_that_keep_coming_hold_up_neither_the_first_nor_each_other() {
+    let outbox = outbox(Limits::default());
+    let (link, mut transmissions) = connected(&outbox);
+    assert_eq!(wire(&mut transmissions), ["hello", "replayed"]);
+    for (number, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        deliver(&outbox, name).await.unwrap();
+        link.mark(number);
+    }
+    assert_eq!(
+        wire(&mut transmissions),
+        ["1:a", "reached:1", "2:b", "3:c", "reached:3"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_holds_for_what_was_dropped_and_ends_with_its_link() {
+    let outbox = outbox(Limits {
+        observations: 1,
+        ..Limits::default()
+    });
+    let (link, mut transmissions) = connected(&outbox);
+    deliver(&outbox, "a").await.unwrap();
+    link.mark(1);
+    deliver(&outbox, "b").await.unwrap();
+    assert_eq!(
+        wire(&mut transmissions),
+        ["hello", "replayed", "reached:1", "2:b"]
+    );
+    link.mark(2);
+    drop(link);
+    let (_link, mut transmissions) = connected(&outbox);
+    assert_eq!(wire(&mut transmissions), ["hello", "2:b", "replayed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_waits_is_woken_by_a_mark() {
+    let outbox = outbox(Limits::default());
+    let (link, mut transmissions) = connected(&outbox);
+    wire(&mut transmissions);
+    let next = tokio::spawn(async move { transmissions.next().await });
+    tokio::task::yield_now().await;
+    link.mark(4);
+    let message = next.await.unwrap().unwrap().message.unwrap();
+    assert!(matches!(message, Message::MarkReached(it) if it.number == 4));
 }

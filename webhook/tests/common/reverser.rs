@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use proto::v1::attribution_server::{Attribution, AttributionServer};
 use proto::v1::report_request::Message;
 use proto::v1::report_response::Message as Answer;
-use proto::v1::{Ack, InterestSet, ReportRequest, ReportResponse};
+use proto::v1::{Ack, InterestSet, Mark, ReportRequest, ReportResponse};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -117,6 +117,17 @@ impl Reverser {
 
     pub fn interest(&self, set: InterestSet) {
         self.answer(Answer::InterestSet(set));
+    }
+
+    pub fn mark(&self, number: u64) {
+        self.answer(Answer::Mark(Mark { number }));
+    }
+
+    /// What a reverser of another version says: nothing that is known here.
+    pub fn mumble(&self) {
+        let answers = self.answers.lock();
+        let sender = answers.as_ref().expect("a stream is open");
+        sender.send(ReportResponse { message: None }).unwrap();
     }
 
     fn answer(&self, message: Answer) {

@@ -1,0 +1,264 @@
+//! Waiting until everything that the sidecar has seen so far is in the store.
+//!
+//! A change may reach the reverser before its observation: the stream is slow, or was cut, or the
+//! sidecar gets no processor. But its admission was answered before it was written, and whatever
+//! the sidecar has answered is in its outbox. So a change whose author is not known yet asks for a
+//! *mark*, and once the sidecar has answered it there is nothing left that could still tell.
+
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::service::{Presence, Sidecar};
+
+/// How long the sidecar may owe us an answer, or be away, while changes wait for it.
+///
+/// A stream that was cut is back within 2 s (the sidecar's longest pause), a container that was
+/// restarted within a few seconds, and a process that gets no processor for 5 s has lost its
+/// admissions to the webhook's timeout. The same as for the replay at the start.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// No single wait is longer, however often the sidecar comes and goes meanwhile.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The newest mark that was asked for; sent to the sidecar on each of its streams until reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Marks are numbered from 1; 0 is none.
+    pub(super) number: u64,
+    at: Instant,
+    /// When the oldest was asked for that had no answer by then.
+    unanswered_since: Instant,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self {
+            number: 0,
+            at: now,
+            unanswered_since: now,
+        }
+    }
+}
+
+/// What holds changes back until their observations can't be missed any more. One for all
+/// workers; each has a clone.
+#[derive(Clone, Debug)]
+pub struct Barrier {
+    asked: watch::Sender<Asked>,
+    reached: watch::Receiver<u64>,
+    presence: watch::Receiver<Presence>,
+}
+
+impl Barrier {
+    /// `asked` goes to the [`ReportService`](super::ReportService), `reached` and `presence` come
+    /// from it.
+    #[must_use]
+    pub fn new(
+        asked: watch::Sender<Asked>,
+        reached: watch::Receiver<u64>,
+        presence: watch::Receiver<Presence>,
+    ) -> Self {
+        Self {
+            asked,
+            reached,
+            presence,
+        }
+    }
+
+    /// Waits until the store has all that the sidecar saw before the changes that were received
+    /// up to `newest`, and returns up to when else it has all, which is that late at least. A
+    /// mark that somebody else asked for since then serves as well.
+    ///
+    /// `None`: there is no knowing, and no use in waiting. That is so once the sidecar has been
+    /// away, or has owed an answer, for 5 s (an older sidecar knows no marks); at the latest
+    /// after 10 s. A sidecar that is dead so holds up nothing for good, and each change that comes
+    /// later not at all.
+    pub async fn pass(&self, newest: Instant) -> Option<Instant> {
+        let asked = self.ask(newest);
+        let latest = Instant::now() + LONGEST;
+        let (mut reached, mut presence) = (self.reached.clone(), self.presence.clone());
+        loop {
+            if *reached.borrow_and_update() >= asked.number {
+                return Some(asked.at);
+            }
+            let now = *presence.borrow_and_update();
+            let silent_since = match now.sidecar {
+                Sidecar::Away => now.since,
+                Sidecar::Replaying | Sidecar::Live => now.since.max(asked.unanswered_since),
+            };
+            let until = latest.min(silent_since + PATIENCE);
+            let told = async {
+                tokio::select! {
+                    told = reached.changed() => told,
+                    told = presence.changed() => told,
+                }
+            };
+            tokio::select! {
+                biased;
+                told = told => told.ok()?,
+                () = sleep_until(until) => return None,
+            }
+        }
+    }
+
+    fn ask(&self, newest: Instant) -> Asked {
+        let now = Instant::now();
+        let mut mine = Asked::default();
+        self.asked.send_if_modified(|asked| {
+            let serves = asked.number > 0 && asked.at >= newest;
+            if !serves {
+                if *self.reached.borrow() >= asked.number {
+                    asked.unanswered_since = now;
+                }
+                asked.number += 1;
+                asked.at = now;
+            }
+            mine = *asked;
+            !serves
+        });
+        mine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Service {
+        asked: watch::Receiver<Asked>,
+        reached: watch::Sender<u64>,
+        presence: watch::Sender<Presence>,
+    }
+
+    impl Service {
+        /// One whose sidecar has long been in this state.
+        fn long(sidecar: Sidecar) -> (Self, Barrier) {
+            let since = Instant::now().checked_sub(Duration::from_secs(600));
+            let since = since.unwrap();
+            let (asking, asked) = watch::channel(Asked::default());
+            let (reaching, reached) = watch::channel(0);
+            let (being, presence) = watch::channel(Presence { sidecar, since });
+            let service = Self {
+                asked,
+                reached: reaching,
+                presence: being,
+            };
+            (service, Barrier::new(asking, reached, presence))
+        }
+
+        fn is(&self, sidecar: Sidecar) {
+            self.presence.send_replace(Presence::now(sidecar));
+        }
+
+        fn number(&self) -> u64 {
+            self.asked.borrow().number
+        }
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_goes_on_when_the_mark_is_reached() {
+        let (service, barrier) = Service::long(Sidecar::Live);
+        let started = Instant::now();
+        let waiting = tokio::spawn(async move { barrier.pass(started).await });
+        tokio::time::sleep(seconds(2)).await;
+        assert!(!waiting.is_finished());
+        assert_eq!(service.number(), 1);
+        service.reached.send_replace(1);
+        assert_eq!(waiting.await.unwrap(), Some(started));
+        assert_eq!(started.elapsed(), seconds(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_serves_all_changes_that_came_before_it_was_asked_for() {
+        let (service, barrier) = Service::long(Sidecar::Live);
+        let early = Instant::now();
+        tokio::time::sleep(seconds(1)).await;
+        let (one, other) = (barrier.clone(), barrier.clone());
+        let one = tokio::spawn(async move { one.pass(early).await });
+        let other = tokio::spawn(async move { other.pass(early).await });
+        tokio::time::sleep(seconds(1)).await;
+        let late = Instant::now();
+        let third = barrier.clone();
+        let third = tokio::spawn(async move { third.pass(late).await });
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(service.number(), 2);
+        service.reached.send_replace(1);
+        assert_eq!(one.await.unwrap(), Some(early + seconds(1)));
+        assert_eq!(other.await.unwrap(), Some(early + seconds(1)));
+        assert!(!third.is_finished());
+        service.reached.send_replace(2);
+        assert_eq!(third.await.unwrap(), Some(late));
+        // It is known already: nobody is asked again.
+        assert_eq!(barrier.pass(early).await, Some(late));
+        assert_eq!(service.number(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sidecar_that_owes_an_answer_is_waited_for_once() {
+        let (service, barrier) = Service::long(Sidecar::Live);
+        let started = Instant::now();
+        assert_eq!(barrier.pass(started).await, None);
+        assert_eq!(started.elapsed(), PATIENCE);
+        assert_eq!(barrier.pass(Instant::now()).await, None);
+        assert_eq!(started.elapsed(), PATIENCE);
+        assert_eq!(service.number(), 2);
+        // It was starved, and is back.
+        service.reached.send_replace(2);
+        let again = Instant::now();
+        assert_eq!(barrier.pass(again + seconds(1)).await, None);
+        assert_eq!(again.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sidecar_that_comes_back_within_its_time_is_waited_for() {
+        let (service, barrier) = Service::long(Sidecar::Live);
+        service.is(Sidecar::Away);
+        let lost = Instant::now();
+        let waiting = tokio::spawn(async move { barrier.pass(lost).await });
+        tokio::time::sleep(seconds(4)).await;
+        service.is(Sidecar::Replaying);
+        tokio::time::sleep(seconds(2)).await;
+        service.is(Sidecar::Live);
+        tokio::time::sleep(seconds(1)).await;
+        assert!(!waiting.is_finished());
+        service.reached.send_replace(1);
+        assert_eq!(waiting.await.unwrap(), Some(lost));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sidecar_that_is_away_holds_up_nothing_for_good() {
+        let (service, barrier) = Service::long(Sidecar::Live);
+        service.is(Sidecar::Away);
+        let lost = Instant::now();
+        tokio::time::sleep(seconds(2)).await;
+        assert_eq!(barrier.pass(Instant::now()).await, None);
+        assert_eq!(lost.elapsed(), PATIENCE);
+        assert_eq!(barrier.pass(Instant::now()).await, None);
+        assert_eq!(lost.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sidecar_that_comes_and_goes_holds_up_nothing_for_good() {
+        let (service, barrier) = Service::long(Sidecar::Live);
+        let started = Instant::now();
+        let waiting = tokio::spawn(async move { barrier.pass(started).await });
+        let restarts = async {
+            loop {
+                tokio::time::sleep(seconds(1)).await;
+                service.is(Sidecar::Away);
+                tokio::time::sleep(seconds(1)).await;
+                service.is(Sidecar::Replaying);
+            }
+        };
+        tokio::select! {
+            () = restarts => {}
+            waited = waiting => assert_eq!(waited.unwrap(), None),
+        }
+        assert_eq!(started.elapsed(), LONGEST);
+    }
+}

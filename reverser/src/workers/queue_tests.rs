@@ -1,0 +1,134 @@
+use manifest::Identity;
+
+use super::super::claim::tests::destination;
+use super::*;
+use crate::change::{Attribution, Miss, Operation};
+
+fn queue() -> Arc<Queue> {
+    Arc::new(Queue::new(IntCounter::new("dropped", "dropped").unwrap()))
+}
+
+fn write(name: &str, cause: Cause, unseen: bool) -> Item {
+    let identity = Identity {
+        group: String::new(),
+        version: "v1".to_owned(),
+        resource: "configmaps".to_owned(),
+        namespace: "lab".to_owned(),
+        name: name.to_owned(),
+    };
+    let destination = Arc::new(destination(None));
+    let sighting = Sighting {
+        identity: identity.clone(),
+        uid: format!("uid of {name}"),
+        operation: Operation::Update,
+        base: Some("5".to_owned()),
+        version: "6".to_owned(),
+        spec_hash: SpecHash::of(b"x"),
+        managed_fields_hash: None,
+        scaled_to: None,
+    };
+    Item::Write(Box::new(Write {
+        change: Change {
+            destination: destination.key.clone(),
+            path: manifest::file_path("live", &identity),
+            identity,
+            content: Some(Bytes::from_static(b"x")),
+            operation: Operation::Update,
+            attribution: Attribution::None(Miss::Unseen),
+            cause,
+        },
+        destination,
+        allowed: Operations::ALL,
+        unclaimed: unseen.then(|| Box::new(sighting)),
+        seen: Instant::now(),
+    }))
+}
+
+fn names(items: &[Item]) -> Vec<&str> {
+    let writes = items.iter().filter_map(|item| match item {
+        Item::Write(write) => Some(write),
+        Item::Sweep(_) | Item::Listed(_) => None,
+    });
+    writes
+        .map(|write| write.change.identity.name.as_str())
+        .collect()
+}
+
+fn by(covered: Instant) -> Portion {
+    Portion {
+        limits: BatchLimits::default(),
+        covered: Some(covered),
+    }
+}
+
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_room_goes_on_when_the_worker_goes() {
+    let queue = queue();
+    queue.state.lock().bytes = SOFT_BYTES;
+    let waiting = tokio::spawn({
+        let queue = queue.clone();
+        let item = Item::Listed(destination(None).into());
+        async move { queue.push_when_room(item, Duration::from_secs(3600)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    queue.close();
+    assert!(waiting.await.unwrap());
+    assert!(queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_without_author_is_not_taken_before_its_observation_must_be_there() {
+    let queue = queue();
+    queue.push(write("a", Cause::Live, true));
+    a_moment().await;
+    let covered = Instant::now();
+    a_moment().await;
+    // Neither of these waits for an observation of its own.
+    queue.push(write("b", Cause::Live, false));
+    queue.push(write("c", Cause::Resync, true));
+    queue.push(write("late", Cause::Live, true));
+    queue.push(write("behind", Cause::Live, false));
+    assert_eq!(names(&queue.take(&by(covered))), ["a", "b", "c"]);
+    assert!(queue.take(&by(covered)).is_empty());
+    assert_eq!(names(&queue.take(&by(Instant::now()))), ["late", "behind"]);
+
+    queue.push(write("late", Cause::Live, true));
+    let any = Portion {
+        limits: BatchLimits::default(),
+        covered: None,
+    };
+    assert_eq!(names(&queue.take(&any)), ["late"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_knows_when_its_newest_change_without_author_came() {
+    let queue = queue();
+    queue.push(write("a", Cause::Live, false));
+    queue.push(write("b", Cause::Seed, true));
+    assert_eq!(queue.unseen(), None);
+    queue.push(write("c", Cause::Live, true));
+    a_moment().await;
+    queue.push(write("d", Cause::Live, true));
+    let newest = Instant::now();
+    a_moment().await;
+    queue.push(write("e", Cause::Live, false));
+    assert_eq!(queue.unseen(), Some(newest));
+    queue.retain(|item| !names(std::slice::from_ref(item)).contains(&"c"));
+    assert_eq!(queue.unseen(), Some(newest));
+
+    // Past the bound a newer version of a file takes the older one's place.
+    queue.state.lock().bytes += SOFT_BYTES;
+    queue.push(write("d", Cause::Live, false));
+    assert_eq!(queue.len(), 4);
+    assert_eq!(queue.unseen(), None);
+    queue.push(write("a", Cause::Live, true));
+    assert_eq!(queue.unseen(), Some(Instant::now()));
+    queue.state.lock().bytes -= SOFT_BYTES;
+    assert_eq!(queue.take(&by(Instant::now())).len(), 4);
+    assert_eq!(queue.unseen(), None);
+}
