@@ -36,7 +36,7 @@ impl Index {
         self.ids.get(text).map_or(&[], Vec::as_slice)
     }
 
-    #[cfg(test)]
+    /// How many texts.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }

@@ -11,7 +11,7 @@ pub enum EvictionReason {
     Expired,
     /// The store was full, and its user held the most.
     Capacity,
-    /// Its key already held as many of its user.
+    /// The same user asked for the very same write on the same version so often.
     Fifo,
     /// Another write took the version that it was built on: it lost the race or was refused.
     BasePassed,

@@ -113,7 +113,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let limits = Limits {
-            per_key: 1000,
+            per_base: 1000,
             ..Limits::default()
         };
         Self {

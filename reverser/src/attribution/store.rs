@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 use super::index::{Index, ObservationId};
 use super::metrics::{AttributionMetrics, EvictionReason};
 use super::observation::Observation;
-use super::share::Shares;
+use super::share::{Rivals, Shares};
 use super::verdicts::{Verdict, Verdicts};
 
 /// How much the store holds, and for how long.
@@ -19,10 +19,11 @@ use super::verdicts::{Verdict, Verdicts};
 /// 1 KiB with their index entries, and 10,000 verdicts of about 1 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Keys over all users; a key that two users wrote counts twice.
+    /// Keys that observations wait under.
     pub keys: usize,
-    /// Observations of one user under one key.
-    pub per_key: usize,
+    /// Observations of one user under one key on one version of one object: rivals, of which at
+    /// most one was stored.
+    pub per_base: usize,
     /// Observations over all keys.
     pub observations: usize,
     /// Replaced versions whose verdict is remembered.
@@ -35,7 +36,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             keys: 10_000,
-            per_key: 10,
+            per_base: 10,
             observations: 20_000,
             verdicts: 10_000,
             ttl: Duration::from_secs(60),
@@ -68,6 +69,7 @@ pub struct Pending {
 pub(super) struct Held {
     pub(super) observation: Observation,
     key: Arc<str>,
+    rivals: Rivals,
     pub(super) uid: Arc<str>,
     /// The version of a list for which it was found; empty for a delete that a sweep found.
     pub(super) recalled: Option<Box<str>>,
@@ -77,10 +79,16 @@ pub(super) struct Held {
 
 /// The correlation store: admissions by key, by uid, and by user.
 ///
-/// A key holds a FIFO of at most [`Limits::per_key`] observations of each user. An observation is
-/// consumed by the join that it answers, and leaves unclaimed after [`Limits::ttl`], when its base
-/// has passed, when its FIFO is full (the oldest goes), or when the store is full: then the user
-/// who holds the most loses the least recently used key.
+/// An observation is consumed by the join that it answers, and leaves unclaimed after
+/// [`Limits::ttl`], when its base has passed, when its FIFO is full (the oldest goes), or when the
+/// store is full: then the user who holds the most loses what was least recently added to.
+///
+/// # What a FIFO holds
+/// A FIFO is of one user, one key and one base, and holds at most [`Limits::per_base`]: attempts at
+/// the very same write, of which at most one was stored. One bound for a whole key would cost real
+/// writes: whoever swings an object between two contents while the watch lags has one on each
+/// base. When the store is full one FIFO goes, not a key, so that an object that is written often
+/// doesn't lose all at once.
 ///
 /// # Joining, and joining again
 /// [`join`](Self::join) is called once on receipt of each change; for every other event of an
@@ -146,19 +154,23 @@ impl Store {
         }
         observation.username = state.shares.intern(&observation.username);
         let key: Arc<str> = observation.key().into();
-        self.make_room(&mut state, &observation.username, &key);
+        let rivals = state
+            .shares
+            .rivals(&key, &observation.uid, &observation.base);
+        self.make_room(&mut state, &observation.username, &key, rivals);
 
         let id = state.next;
         state.next += 1;
         let uid: Arc<str> = observation.uid.as_str().into();
         state.by_uid.insert(&uid, id);
         state.by_key.insert(&key, id);
-        state.shares.push(&observation.username, &key, id);
+        state.shares.push(&observation.username, rivals, id);
         state.held.insert(
             id,
             Held {
                 observation,
                 key,
+                rivals,
                 uid,
                 recalled: None,
                 received: SystemTime::now(),
@@ -210,17 +222,16 @@ impl Store {
         state
     }
 
-    fn make_room(&self, state: &mut State, user: &str, key: &str) {
-        let full = state.shares.fifo(user, key).and_then(|fifo| {
+    fn make_room(&self, state: &mut State, user: &str, key: &str, rivals: Rivals) {
+        let full = state.shares.fifo(user, rivals).and_then(|fifo| {
             let oldest = fifo.front().copied();
-            oldest.filter(|_| fifo.len() >= self.limits.per_key)
+            oldest.filter(|_| fifo.len() >= self.limits.per_base)
         });
         if let Some(oldest) = full {
             state.remove(oldest);
             self.metrics.evicted(EvictionReason::Fifo);
         }
-        let new_key = !state.shares.holds(user, key);
-        while (new_key && state.shares.keys() >= self.limits.keys)
+        while (state.by_key.len() >= self.limits.keys && state.by_key.get(key).is_empty())
             || state.held.len() >= self.limits.observations
         {
             let victims = state.shares.victims();
@@ -243,7 +254,7 @@ impl State {
         self.by_uid.remove(&held.uid, id);
         self.by_key.remove(&held.key, id);
         self.shares
-            .remove(&held.observation.username, &held.key, id);
+            .remove(&held.observation.username, held.rivals, id);
     }
 }
 

@@ -344,17 +344,62 @@ fn a_verdict_expires_too() {
 #[test]
 fn a_full_fifo_drops_its_oldest() {
     let store = store(Limits::default());
-    for base in 0..12 {
-        store.record(update("alice", &base.to_string(), "x"));
+    for attempt in 0..12 {
+        store.record(managed(update("alice", "5", "x"), &attempt.to_string()));
     }
-    let bases: Vec<_> = store.pending(99).into_iter().map(|p| p.base).collect();
-    assert_eq!(bases.len(), 10);
-    assert_eq!((&*bases[0], &*bases[9]), ("11", "2"));
+    let state = store.lock(Instant::now());
+    let held: Vec<_> = state
+        .held
+        .values()
+        .map(|held| held.observation.managed_fields_hash)
+        .collect();
+    let attempts: Vec<_> = (2..12).map(|n: u32| Some(hash(&n.to_string()))).collect();
+    assert_eq!(held, attempts);
     assert_eq!(store.metrics.evictions(EvictionReason::Fifo), 2);
 }
 
 #[test]
-fn the_least_recently_used_key_goes_first() {
+fn whoever_swings_an_object_while_the_watch_lags_keeps_every_write() {
+    let store = store(Limits::default());
+    let contents = ["on", "off"];
+    for n in 0..200_usize {
+        store.record(update("alice", &n.to_string(), contents[n % 2]));
+    }
+    for n in 0..200_usize {
+        let seen = updated(&n.to_string(), contents[n % 2]);
+        assert_eq!(store.join(&seen), exact("alice"), "write {n}");
+    }
+    assert_eq!(store.pending_total(), 0);
+}
+
+#[test]
+fn whoever_creates_and_deletes_an_object_while_the_watch_lags_keeps_every_write() {
+    let store = store(Limits::default());
+    let of = |n: u32, observation: Observation| Observation {
+        uid: format!("u{n}"),
+        ..observation
+    };
+    for n in 0..200 {
+        store.record(of(n, create("alice", "x")));
+        store.record(of(n, delete("alice", &n.to_string(), "x")));
+    }
+    for n in 0..200_u32 {
+        let uid = format!("u{n}");
+        for (operation, base) in [
+            (Operation::Create, ""),
+            (Operation::Delete, &*n.to_string()),
+        ] {
+            let seen = Sighting {
+                uid: uid.clone(),
+                ..seen(operation, Some(base), "x")
+            };
+            assert_eq!(store.join(&seen), exact("alice"), "{operation:?} {n}");
+        }
+    }
+}
+
+#[test]
+fn what_was_least_recently_added_to_goes_first() {
     let store = store(Limits {
         keys: 3,
         ..Limits::default()
@@ -391,7 +436,7 @@ fn a_flood_costs_only_the_one_who_floods() {
     }
     let users = names(&store);
     assert_eq!(users.iter().filter(|user| *user != "mallory").count(), 10);
-    assert_eq!(store.lock(Instant::now()).shares.keys(), 100);
+    assert_eq!(store.lock(Instant::now()).by_key.len(), 100);
 }
 
 #[test]
@@ -422,7 +467,6 @@ fn nothing_is_left_in_any_index() {
         (state.held.len(), state.by_uid.len(), state.by_key.len()),
         (0, 0, 0)
     );
-    assert_eq!(state.shares.keys(), 0);
     assert!(state.shares.victims().is_empty());
 }
 
