@@ -230,7 +230,10 @@ impl State {
     /// Who made a change, and by which observation.
     fn find(&self, sighting: &Sighting, now: Instant) -> (Attribution, Option<ObservationId>) {
         let ids = self.candidates(sighting, now);
-        let candidates: Vec<&Held> = ids.iter().filter_map(|id| self.held.get(id)).collect();
+        let candidates: Vec<&Held> = ids
+            .iter()
+            .filter_map(|id| self.held.get(id).map(AsRef::as_ref))
+            .collect();
         let observations: Vec<&Observation> =
             candidates.iter().map(|held| &held.observation).collect();
         let (found, tier): (usize, fn(Who) -> Attribution) =

@@ -20,7 +20,7 @@ struct Share {
     slots: HashMap<Rivals, Slot>,
     /// Least recently used first.
     by_use: BTreeMap<u64, Rivals>,
-    observations: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -32,19 +32,34 @@ struct Slot {
 
 /// All users' shares, and which of them is the largest.
 ///
-/// When the store is full, room is made at the expense of the user who holds the most
-/// observations, there with the rivals that were least recently added to. So with `n` users
-/// present, whoever holds less than the `n`th part of a full store loses nothing to any of the
-/// others; with one user this is plain least recently used.
+/// When the store is full, room is made at the expense of the user who holds the most bytes, there
+/// with the rivals that were least recently added to. So with `n` users present, whoever holds less
+/// than the `n`th part of what is held loses nothing to any of the others; with one user this is
+/// plain least recently used.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     users: HashMap<Arc<str>, Share>,
     by_size: BTreeSet<(usize, Arc<str>)>,
+    bytes: usize,
     clock: u64,
     hasher: RandomState,
 }
 
+/// What a user costs, besides the name: entries in two maps, and maps of their own.
+const USER: usize = 1024;
+
 impl Shares {
+    /// What all of it costs.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What an observation of this user would add, which costs so much by itself.
+    pub(super) fn added(&self, user: &str, bytes: usize) -> usize {
+        let new = !self.users.contains_key(user);
+        bytes + if new { USER + user.len() } else { 0 }
+    }
+
     /// The user's name, in the one copy that all of their observations share.
     pub(super) fn intern(&self, user: &Arc<str>) -> Arc<str> {
         self.users
@@ -64,8 +79,15 @@ impl Shares {
     }
 
     /// Appends to the FIFO, which is the most recently used now.
-    pub(super) fn push(&mut self, user: &Arc<str>, rivals: Rivals, id: ObservationId) {
+    pub(super) fn push(
+        &mut self,
+        user: &Arc<str>,
+        rivals: Rivals,
+        id: ObservationId,
+        bytes: usize,
+    ) {
         self.clock += 1;
+        let added = self.added(user, bytes);
         let share = self.users.entry(Arc::clone(user)).or_default();
         let slot = share.slots.entry(rivals).or_insert_with(|| Slot {
             fifo: VecDeque::with_capacity(1),
@@ -75,13 +97,20 @@ impl Shares {
         share.by_use.remove(&slot.used);
         slot.used = self.clock;
         share.by_use.insert(slot.used, rivals);
-        self.by_size.remove(&(share.observations, Arc::clone(user)));
-        share.observations += 1;
-        self.by_size.insert((share.observations, Arc::clone(user)));
+        self.by_size.remove(&(share.bytes, Arc::clone(user)));
+        share.bytes += added;
+        self.by_size.insert((share.bytes, Arc::clone(user)));
+        self.bytes += added;
     }
 
-    /// Takes one observation out.
-    pub(super) fn remove(&mut self, user: &Arc<str>, rivals: Rivals, id: ObservationId) {
+    /// Takes one observation out, of which [`push`](Self::push) was told that it costs so much.
+    pub(super) fn remove(
+        &mut self,
+        user: &Arc<str>,
+        rivals: Rivals,
+        id: ObservationId,
+        bytes: usize,
+    ) {
         let Some(share) = self.users.get_mut(user) else {
             return;
         };
@@ -96,12 +125,14 @@ impl Shares {
             share.by_use.remove(&slot.used);
             share.slots.remove(&rivals);
         }
-        self.by_size.remove(&(share.observations, Arc::clone(user)));
-        share.observations -= 1;
-        if share.observations == 0 {
+        self.by_size.remove(&(share.bytes, Arc::clone(user)));
+        if share.slots.is_empty() {
+            self.bytes -= share.bytes;
             self.users.remove(user);
         } else {
-            self.by_size.insert((share.observations, Arc::clone(user)));
+            share.bytes -= bytes;
+            self.bytes -= bytes;
+            self.by_size.insert((share.bytes, Arc::clone(user)));
         }
     }
 

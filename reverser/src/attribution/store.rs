@@ -15,8 +15,10 @@ use super::verdicts::{Verdict, Verdicts};
 
 /// How much the store holds, and for how long.
 ///
-/// With the defaults it stays under 40 MiB whatever is sent to it: 20,000 observations of about
-/// 1 KiB with their index entries, and 10,000 verdicts of about 1 KiB.
+/// With the defaults it stays under 24 MiB whatever is sent to it (`tests/attribution_memory.rs`
+/// measures that): the two bounds in bytes, and tables that have grown for something smaller. That
+/// is 10,000 observations and 8,000 verdicts with names as they are usual, and some 2,500 and 1,200
+/// with the longest that are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Keys that observations wait under.
@@ -24,10 +26,10 @@ pub struct Limits {
     /// Observations of one user under one key on one version of one object: rivals, of which at
     /// most one was stored.
     pub per_base: usize,
-    /// Observations over all keys.
-    pub observations: usize,
-    /// Replaced versions whose verdict is remembered.
-    pub verdicts: usize,
+    /// Observations, with all that is kept to find them; one is kept however large it is.
+    pub bytes: usize,
+    /// Replaced versions whose verdict is remembered, in bytes; at least 4 KiB.
+    pub verdict_bytes: usize,
     /// How long an observation waits, and a verdict is remembered.
     pub ttl: Duration,
 }
@@ -37,8 +39,8 @@ impl Default for Limits {
         Self {
             keys: 10_000,
             per_base: 10,
-            observations: 20_000,
-            verdicts: 10_000,
+            bytes: 16 << 20,
+            verdict_bytes: 4 << 20,
             ttl: Duration::from_secs(60),
         }
     }
@@ -70,6 +72,8 @@ pub(super) struct Held {
     pub(super) observation: Observation,
     key: Arc<str>,
     rivals: Rivals,
+    /// What it costs, by [`cost`].
+    bytes: usize,
     pub(super) uid: Arc<str>,
     /// The version of a list for which it was found; empty for a delete that a sweep found.
     pub(super) recalled: Option<Box<str>>,
@@ -115,7 +119,7 @@ pub struct Store {
 pub(super) struct State {
     next: ObservationId,
     /// By id is by age.
-    pub(super) held: BTreeMap<ObservationId, Held>,
+    pub(super) held: BTreeMap<ObservationId, Box<Held>>,
     pub(super) by_uid: Index,
     pub(super) by_key: Index,
     shares: Shares,
@@ -135,7 +139,7 @@ impl Store {
                 by_uid: Index::default(),
                 by_key: Index::default(),
                 shares: Shares::default(),
-                verdicts: Verdicts::new(limits.verdicts, limits.ttl),
+                verdicts: Verdicts::new(limits.verdict_bytes, limits.ttl),
             }),
         }
     }
@@ -157,26 +161,26 @@ impl Store {
         let rivals = state
             .shares
             .rivals(&key, &observation.uid, &observation.base);
-        self.make_room(&mut state, &observation.username, &key, rivals);
+        let bytes = cost(&observation, &key);
+        self.make_room(&mut state, &observation.username, &key, rivals, bytes);
 
         let id = state.next;
         state.next += 1;
         let uid: Arc<str> = observation.uid.as_str().into();
         state.by_uid.insert(&uid, id);
         state.by_key.insert(&key, id);
-        state.shares.push(&observation.username, rivals, id);
-        state.held.insert(
-            id,
-            Held {
-                observation,
-                key,
-                rivals,
-                uid,
-                recalled: None,
-                received: SystemTime::now(),
-                expires: now + self.limits.ttl,
-            },
-        );
+        state.shares.push(&observation.username, rivals, id, bytes);
+        let held = Held {
+            observation,
+            key,
+            rivals,
+            bytes,
+            uid,
+            recalled: None,
+            received: SystemTime::now(),
+            expires: now + self.limits.ttl,
+        };
+        state.held.insert(id, Box::new(held));
         self.metrics.pending(state.held.len());
         Recorded::Stored
     }
@@ -222,7 +226,7 @@ impl Store {
         state
     }
 
-    fn make_room(&self, state: &mut State, user: &str, key: &str, rivals: Rivals) {
+    fn make_room(&self, state: &mut State, user: &str, key: &str, rivals: Rivals, bytes: usize) {
         let full = state.shares.fifo(user, rivals).and_then(|fifo| {
             let oldest = fifo.front().copied();
             oldest.filter(|_| fifo.len() >= self.limits.per_base)
@@ -232,7 +236,7 @@ impl Store {
             self.metrics.evicted(EvictionReason::Fifo);
         }
         while (state.by_key.len() >= self.limits.keys && state.by_key.get(key).is_empty())
-            || state.held.len() >= self.limits.observations
+            || state.shares.bytes() + state.shares.added(user, bytes) > self.limits.bytes
         {
             let victims = state.shares.victims();
             if victims.is_empty() {
@@ -254,8 +258,30 @@ impl State {
         self.by_uid.remove(&held.uid, id);
         self.by_key.remove(&held.key, id);
         self.shares
-            .remove(&held.observation.username, held.rivals, id);
+            .remove(&held.observation.username, held.rivals, id, held.bytes);
     }
+}
+
+/// What an observation costs besides its texts: itself, its entries in five maps, which are half
+/// empty after they have grown, a dozen allocations, and the version of a list that recalled it.
+const OBSERVATION: usize = 1100;
+
+/// Upper bound of the heap that an observation takes. Its username is the share's.
+fn cost(observation: &Observation, key: &str) -> usize {
+    let Observation {
+        identity,
+        uid,
+        base,
+        field_manager,
+        ..
+    } = observation;
+    let identity = identity.group.len()
+        + identity.version.len()
+        + identity.resource.len()
+        + identity.namespace.len()
+        + identity.name.len();
+    // The uid is in the index as well.
+    OBSERVATION + identity + key.len() + 2 * uid.len() + base.len() + field_manager.len()
 }
 
 #[cfg(test)]

@@ -440,18 +440,55 @@ fn a_flood_costs_only_the_one_who_floods() {
 }
 
 #[test]
-fn observations_are_bounded_however_few_the_keys() {
+fn bytes_are_bounded_however_few_the_keys() {
+    let limits = Limits {
+        bytes: 50_000,
+        ..Limits::default()
+    };
+    let store = store(limits);
+    for n in 0..500 {
+        let mut observation = elsewhere(&format!("user-{}", n % 7), &format!("o-{}", n % 20));
+        observation.base = n.to_string();
+        observation.field_manager = "m".repeat(n % 500);
+        store.record(observation);
+        assert!(store.lock(Instant::now()).shares.bytes() <= limits.bytes);
+    }
+    assert!(store.pending_total() > 20);
+}
+
+#[test]
+fn whoever_holds_the_most_bytes_makes_room() {
     let store = store(Limits {
-        observations: 50,
+        bytes: 40_000,
         ..Limits::default()
     });
-    for n in 0..500 {
-        store.record(elsewhere(
-            &format!("user-{}", n % 7),
-            &format!("o-{}", n % 20),
-        ));
-        assert!(store.pending_total() <= 50);
+    for n in 0..12 {
+        store.record(elsewhere("alice", &format!("own-{n}")));
     }
+    // Fewer than hers, and larger.
+    for n in 0..100 {
+        let mut observation = elsewhere("mallory", &format!("large-{n}"));
+        observation.field_manager = "m".repeat(5000);
+        store.record(observation);
+    }
+    let users = names(&store);
+    let alices = users.iter().filter(|user| *user == "alice").count();
+    assert_eq!((alices, users.len() - alices), (12, 3));
+}
+
+#[test]
+fn one_observation_is_kept_however_large() {
+    let store = store(Limits {
+        bytes: 1,
+        ..Limits::default()
+    });
+    for base in ["5", "6"] {
+        store.record(update("alice", base, "x"));
+        assert_eq!(store.join(&updated(base, "x")), exact("alice"));
+    }
+    store.record(update("alice", "7", "x"));
+    store.record(update("bob", "7", "y"));
+    assert_eq!(names(&store), ["bob"]);
 }
 
 #[test]
@@ -468,6 +505,7 @@ fn nothing_is_left_in_any_index() {
         (0, 0, 0)
     );
     assert!(state.shares.victims().is_empty());
+    assert_eq!(state.shares.bytes(), 0);
 }
 
 #[test]

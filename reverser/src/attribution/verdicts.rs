@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, UnitWeighter};
+use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 use tokio::time::{Duration, Instant};
 
 use crate::change::Attribution;
@@ -50,38 +50,65 @@ struct Entry {
 /// The place of an object's [`Verdict::OpenBelow`]; no resourceVersion.
 pub(super) const GAP: &str = "<";
 
-/// (uid, resourceVersion) → [`Verdict`], bounded, oldest dropped first, forgotten after a time.
+/// What a verdict costs besides its texts: its entry, in a table that is half empty after it has
+/// grown, and its allocations.
+const VERDICT: usize = 400;
+
+/// No verdict costs more: the longest texts that an observation may have, and those of a watch.
+const LARGEST: u64 = 4096;
+
+#[derive(Clone, Copy, Debug)]
+struct Bytes;
+
+impl Weighter<Version, Entry> for Bytes {
+    fn weight(&self, version: &Version, entry: &Entry) -> u64 {
+        if version.uid.is_empty() {
+            return LARGEST;
+        }
+        let answer = match &entry.verdict {
+            Verdict::Open | Verdict::Closed(Attribution::None(_)) => 0,
+            Verdict::OpenBelow(version) => version.len(),
+            Verdict::Closed(Attribution::Exact(who) | Attribution::Content(who)) => {
+                who.username.len() + who.field_manager.len()
+            }
+        };
+        let bytes = VERDICT + version.uid.len() + version.base.len() + answer;
+        (bytes as u64).min(LARGEST)
+    }
+}
+
+/// (uid, resourceVersion) → [`Verdict`], bounded in bytes, oldest dropped first, forgotten after a
+/// time.
 ///
 /// A verdict that was dropped early costs little: a late loser then waits for its own time to
 /// live, an event seen twice is joined twice, and a late winner may be missed.
 ///
 /// `quick_cache` is Clock-PRO: new entries go to a *hot* ring until that is full, later ones to a
 /// *cold* ring that is evicted first, and what was read is promoted. With its defaults a cache of
-/// never-read entries keeps the first 97 % for good and evicts the newest. Here nothing is hot
-/// and nothing is ever promoted (`peek` does not mark an entry as read), no ghosts are kept, and
-/// there is one shard, so that the cold ring is a plain FIFO. The hot ring can't be smaller than
-/// one entry: `new` fills that place with an entry of its own, or the first verdict would stay
-/// for good.
+/// never-read entries keeps the first 97 % for good and evicts the newest. Here nothing is ever
+/// promoted (`peek` does not mark an entry as read), no ghosts are kept, and there is one shard, so
+/// that the cold ring is a plain FIFO. The hot ring must have room for the heaviest entry, or that
+/// would be refused: `new` fills it for good with an entry of its own.
 pub(super) struct Verdicts {
-    cache:
-        Cache<Version, Entry, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<Version, Entry>>,
+    cache: Cache<Version, Entry, Bytes, DefaultHashBuilder, DefaultLifecycle<Version, Entry>>,
     keep: Duration,
 }
 
 impl Verdicts {
-    pub(super) fn new(capacity: usize, keep: Duration) -> Self {
-        let room = capacity.max(1).saturating_add(1);
+    pub(super) fn new(bytes: usize, keep: Duration) -> Self {
+        let room = (bytes as u64).max(LARGEST) + LARGEST;
         let options = OptionsBuilder::new()
             .shards(1)
-            .hot_allocation(0.0)
+            // A little more, as it is rounded; far less than a second entry would need.
+            .hot_allocation((LARGEST as f64 + 1.0) / room as f64)
             .ghost_allocation(0.0)
-            .estimated_items_capacity(room)
-            .weight_capacity(room as u64)
+            .estimated_items_capacity(bytes / VERDICT)
+            .weight_capacity(room)
             .build()
             .expect("both capacities are set");
         let mut cache = Cache::with_options(
             options,
-            UnitWeighter,
+            Bytes,
             DefaultHashBuilder::default(),
             DefaultLifecycle::default(),
         );
@@ -122,9 +149,14 @@ impl Verdicts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::Miss;
+    use crate::change::{Miss, Who};
 
     const KEEP: Duration = Duration::from_secs(60);
+
+    /// Room for so many of these tests' verdicts: uids have one byte, versions one or two.
+    fn room_for(count: usize) -> Verdicts {
+        Verdicts::new(count * (VERDICT + 3), KEEP)
+    }
 
     fn held(verdicts: &Verdicts, now: Instant) -> Vec<u32> {
         (0..100)
@@ -136,17 +168,17 @@ mod tests {
     #[test]
     fn the_oldest_goes_first_however_often_it_was_read() {
         let now = Instant::now();
-        let mut verdicts = Verdicts::new(10, KEEP);
-        for n in 0..10 {
+        let mut verdicts = room_for(20);
+        for n in 0..20 {
             verdicts.insert("u", &n.to_string(), Verdict::Open, now);
             for _ in 0..5 {
                 assert!(verdicts.get("u", "0", now).is_some());
             }
         }
-        assert_eq!(held(&verdicts, now), (0..10).collect::<Vec<_>>());
-        for n in 10..50 {
+        assert_eq!(held(&verdicts, now), (0..20).collect::<Vec<_>>());
+        for n in 20..50 {
             verdicts.insert("u", &n.to_string(), Verdict::Open, now);
-            assert_eq!(held(&verdicts, now), (n - 9..=n).collect::<Vec<_>>());
+            assert_eq!(held(&verdicts, now), (n - 19..=n).collect::<Vec<_>>());
         }
     }
 
@@ -154,20 +186,42 @@ mod tests {
     fn what_is_set_again_is_the_youngest() {
         let now = Instant::now();
         let closed = Verdict::Closed(Attribution::None(Miss::Unseen));
-        let mut verdicts = Verdicts::new(3, KEEP);
-        for n in [0, 1, 2] {
+        let mut verdicts = room_for(12);
+        for n in 0..12 {
             verdicts.insert("u", &n.to_string(), Verdict::Open, now);
         }
         verdicts.insert("u", "0", closed.clone(), now);
-        verdicts.insert("u", "3", Verdict::Open, now);
-        assert_eq!(held(&verdicts, now), [0, 2, 3]);
+        verdicts.insert("u", "12", Verdict::Open, now);
+        let but_1 = (0..=12).filter(|n| *n != 1);
+        assert_eq!(held(&verdicts, now), but_1.collect::<Vec<_>>());
         assert_eq!(verdicts.get("u", "0", now), Some(&closed));
+    }
+
+    #[test]
+    fn long_names_leave_room_for_fewer() {
+        let now = Instant::now();
+        let mut verdicts = room_for(20);
+        let who = |length| {
+            Verdict::Closed(Attribution::Exact(Who {
+                username: "x".repeat(length),
+                field_manager: String::new(),
+            }))
+        };
+        for n in 0..20 {
+            verdicts.insert("u", &n.to_string(), who(0), now);
+        }
+        // As much as five of the others; more than any is kept as well.
+        verdicts.insert("u", "20", who(4 * VERDICT), now);
+        assert_eq!(held(&verdicts, now), (5..=20).collect::<Vec<_>>());
+        verdicts.insert("u", "21", who(1 << 20), now);
+        assert!(verdicts.get("u", "21", now).is_some());
+        assert!(held(&verdicts, now).len() > 1);
     }
 
     #[test]
     fn a_verdict_is_forgotten_in_time_and_an_unknown_uid_has_none() {
         let now = Instant::now();
-        let mut verdicts = Verdicts::new(3, KEEP);
+        let mut verdicts = room_for(12);
         verdicts.insert("u", "0", Verdict::Open, now);
         verdicts.insert("", "", Verdict::Open, now);
         assert!(verdicts.get("", "", now).is_none());
