@@ -13,13 +13,14 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Body;
+use hyper::body::{Body, Incoming};
 
 use crate::interest::CurrentInterest;
 use crate::metrics::Metrics;
 use crate::observe::{Outcome, observe};
 use crate::outbox::Outbox;
 use crate::review::{self, ReviewError};
+use crate::server::webhook::Handler;
 use crate::token::Route;
 use body::{Bodies, BodyError};
 
@@ -78,11 +79,6 @@ impl Admission {
         }
     }
 
-    /// Whether the request is meant for us at all.
-    pub(crate) fn serves(&self, path: &str) -> bool {
-        self.route.matches(path)
-    }
-
     /// Answers one request. Never fails: whatever is wrong with it is a status code.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
@@ -116,7 +112,7 @@ impl Admission {
     where
         B: Body<Data = Bytes>,
     {
-        if !self.serves(request.uri().path()) {
+        if !self.route.matches(request.uri().path()) {
             return Err(Refusal::Path);
         }
         if request.method() != Method::POST {
@@ -136,6 +132,16 @@ impl Admission {
             // Let the panic end this request as it would have ended it here.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+}
+
+impl Handler for Admission {
+    fn serves(&self, path: &str) -> bool {
+        self.route.matches(path)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        self.handle(request).await
     }
 }
 

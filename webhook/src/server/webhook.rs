@@ -1,12 +1,15 @@
 //! The admission server: HTTP/1.1 and HTTP/2 over TLS, with every wait bounded.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::tls::CurrentConfig;
-use crate::admission::Admission;
 use crate::metrics::Metrics;
 
 /// Connections at a time. An apiserver needs one over HTTP/2, and over HTTP/1.1 as many as it has
@@ -41,11 +43,24 @@ const IDLE: Duration = Duration::from_secs(120);
 /// Time for the answers in flight once a connection is to be closed.
 const FINISH: Duration = Duration::from_secs(2);
 
+/// Who answers the requests of all connections.
+pub trait Handler: Send + Sync + 'static {
+    /// Whether a request to this path is meant for us at all. A connection on which none came for
+    /// some time is closed.
+    fn serves(&self, path: &str) -> bool;
+
+    /// Answers one request, whatever it is.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
 /// Serves admissions until cancelled, then finishes the answers in flight within 2 s.
 pub async fn serve(
     listener: TcpListener,
     config: CurrentConfig,
-    admission: Arc<Admission>,
+    handler: Arc<impl Handler>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
@@ -70,7 +85,7 @@ pub async fn serve(
         let connection = connection(
             stream,
             TlsAcceptor::from(config.load()),
-            Arc::clone(&admission),
+            Arc::clone(&handler),
             Arc::clone(&metrics),
             shutdown.clone(),
         );
@@ -87,7 +102,7 @@ pub async fn serve(
 async fn connection(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    admission: Arc<Admission>,
+    handler: Arc<impl Handler>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
@@ -132,11 +147,11 @@ async fn connection(
     let service = {
         let used = Arc::clone(&used);
         service_fn(move |request: Request<Incoming>| {
-            if admission.serves(request.uri().path()) {
+            if handler.serves(request.uri().path()) {
                 used.store(true, Ordering::Relaxed);
             }
-            let admission = Arc::clone(&admission);
-            async move { Ok::<_, Infallible>(admission.handle(request).await) }
+            let handler = Arc::clone(&handler);
+            async move { Ok::<_, Infallible>(handler.answer(request).await) }
         })
     };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
