@@ -234,6 +234,24 @@ impl Reverser {
         registration.create(&self.access.client()).await
     }
 
+    /// Tells the apiserver to post reviews to this URL instead, whose certificate is signed by the same authority, and waits
+    /// until it does.
+    ///
+    /// # Errors
+    /// If the apiserver refuses.
+    pub async fn register_webhook_at(&self, url: &str) -> Result<()> {
+        let known = &self.registration;
+        let registration = Registration {
+            name: known.name.clone(),
+            // Another, as the one before is refused already.
+            probe: format!("gitops-reverser-{}", free_port()),
+            url: url.to_owned(),
+            ca_pem: known.ca_pem.clone(),
+            closed_port: known.closed_port,
+        };
+        registration.create(&self.access.client()).await
+    }
+
     /// Takes the webhook from the apiserver: writes from now on are not seen. Waits for nothing.
     ///
     /// # Errors
@@ -346,6 +364,12 @@ impl Reverser {
     #[must_use]
     pub fn webhook_usage(&self) -> Option<Usage> {
         self.webhook.lock().as_mut().and_then(Process::usage)
+    }
+
+    /// Process ids, the reverser's first; `None` for one that was killed.
+    #[must_use]
+    pub fn pids(&self) -> [Option<u32>; 2] {
+        [&self.reverser, &self.webhook].map(|slot| slot.lock().as_ref().map(Process::pid))
     }
 
     /// Lets the peak of both processes' memory begin anew, where the system can do that (Linux).
