@@ -30,9 +30,10 @@ demo: build ## The whole path at work, until Ctrl-C (ONESHOT=1: ends by itself; 
 	$(CARGO) run --quiet --bin demo -- $(if $(filter-out 0,$(ONESHOT)),--oneshot)
 
 .PHONY: bench
-bench: ## Measure seeding, lag and memory (ARGS=--help: the sizes)
+bench: ## Measure seeding, lag, memory and what the webhook costs (ARGS=--help: the sizes)
 	$(CARGO) build --release -p reverser --bin gitops-reverser
 	$(CARGO) build --release -p webhook --bin gitops-reverser-webhook
+	$(CARGO) build --release -p webhook --features allows-only --bin allows-only
 	GITOPS_REVERSER_BIN_DIR=$(TARGET)/release $(CARGO) bench -p tests --bench bench -- $(ARGS)
 
 .PHONY: crds

@@ -42,7 +42,32 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
 
-    /// Only this; both otherwise
+    /// Updates a second at which two sidecars are compared, of all users together
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_WEBHOOK_RATE", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) webhook_rate: u32,
+
+    /// How often two sidecars take turns, for each size of object: A B B A
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_WEBHOOK_TURNS", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) webhook_turns: u32,
+
+    /// For how many seconds a sidecar is called before the other one is
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_WEBHOOK_BLOCK_SECONDS", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) webhook_block_seconds: u32,
+
+    /// Admissions a second that are posted to the sidecar without an apiserver
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_LOAD_RATE", default_value_t = 2000,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) load_rate: u32,
+
+    /// For how many seconds they are
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_LOAD_SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) load_seconds: u32,
+
+    /// Only this; all otherwise
     #[arg(long, env = "GITOPS_REVERSER_BENCH_ONLY")]
     pub(crate) only: Option<Part>,
 
@@ -62,6 +87,8 @@ pub(crate) enum Part {
     Seed,
     /// From a write's answer to its pushed commit
     Lag,
+    /// What the sidecar adds to a write, and how much of it one core takes
+    Webhook,
 }
 
 // === impl Args ===

@@ -1,7 +1,7 @@
-//! `make bench`: how fast the live cluster gets to Git, against what the same work takes at least.
+//! `make bench`: how fast the live cluster gets to Git, against what the same work takes at least, and what the sidecar costs.
 //!
 //! Times are printed and never judged: machines differ. It fails where Git does not end up with every object and every
-//! version, or with a wrong author.
+//! version, or with a wrong author, or where the sidecar does not tell of a write that it saw.
 
 mod args;
 mod history;
@@ -12,6 +12,7 @@ mod noise;
 mod report;
 mod seed;
 mod tips;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ async fn main() -> ExitCode {
     match run(&args).await {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
         Ok(faults) => {
-            eprintln!("\n{} versions are not as they should be:", faults.len());
+            eprintln!("\n{} things are not as they should be:", faults.len());
             for fault in faults.iter().take(20) {
                 eprintln!("  {fault}");
             }
@@ -42,7 +43,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns what is wrong in Git.
+/// Returns what is wrong, in Git or with an answer.
 async fn run(args: &Args) -> Result<Vec<String>> {
     let busy_before = noise::busy().await;
     let mut faults = Vec::new();
@@ -54,18 +55,12 @@ async fn run(args: &Args) -> Result<Vec<String>> {
             ..Options::default()
         };
         let reverser = Reverser::start(&plane, options).await?;
-        let full = Lab::new(&plane, "full").await?;
-        say(&format!("creating {} ConfigMaps", args.objects));
-        full.fill(args.objects, args.object_bytes).await?;
-        reverser.register_webhook().await?;
-        if args.measures(Part::Seed) {
-            seed(args, &full, &reverser).await?;
+        if args.measures(Part::Webhook) {
+            let lab = Lab::new(&plane, "cost").await?;
+            faults.extend(webhook::measure(args, &lab, &reverser).await?);
         }
-        if args.measures(Part::Lag) {
-            let outcomes = lag(args, &full, &reverser).await?;
-            for (_, outcome) in &outcomes {
-                faults.extend_from_slice(&outcome.faults);
-            }
+        if args.measures(Part::Seed) || args.measures(Part::Lag) {
+            faults.extend(to_git(args, &plane, &reverser).await?);
         }
         reverser.stop().await?;
         plane.stop();
@@ -77,6 +72,24 @@ async fn run(args: &Args) -> Result<Vec<String>> {
         percent(busy_before),
         percent(noise::busy().await),
     );
+    Ok(faults)
+}
+
+/// Seed and lag, beside so many objects. Returns what is wrong in Git.
+async fn to_git(args: &Args, plane: &ControlPlane, reverser: &Reverser) -> Result<Vec<String>> {
+    let full = Lab::new(plane, "full").await?;
+    say(&format!("creating {} ConfigMaps", args.objects));
+    full.fill(args.objects, args.object_bytes).await?;
+    reverser.register_webhook().await?;
+    if args.measures(Part::Seed) {
+        seed(args, &full, reverser).await?;
+    }
+    let mut faults = Vec::new();
+    if args.measures(Part::Lag) {
+        for (_, outcome) in lag(args, &full, reverser).await? {
+            faults.extend(outcome.faults);
+        }
+    }
     Ok(faults)
 }
 

@@ -7,14 +7,14 @@ use crate::lag::Outcome;
 use crate::seed::{Phases, Round};
 
 /// Rows of a Markdown table.
-struct Table {
-    text: String,
+pub(crate) struct Table {
+    pub(crate) text: String,
 }
 
 // === impl Table ===
 
 impl Table {
-    fn new(title: &str, columns: &[String]) -> Self {
+    pub(crate) fn new(title: &str, columns: &[String]) -> Self {
         let text = format!(
             "\n| {title} | {} |\n| --- |{}\n",
             columns.join(" | "),
@@ -23,7 +23,7 @@ impl Table {
         Self { text }
     }
 
-    fn row(&mut self, name: &str, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, name: &str, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> = cells.into_iter().collect();
         let _ = writeln!(self.text, "| {name} | {} |", cells.join(" | "));
     }
@@ -143,12 +143,12 @@ fn ratio(of: Duration, to: Duration) -> f64 {
     of.as_secs_f64() / to.as_secs_f64()
 }
 
-fn mib(kib: u64) -> f64 {
+pub(crate) fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
 /// Seconds; nearest rank.
-fn quantile(sorted: &[Duration], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[Duration], share: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, reason = "no more than there are")]
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted
