@@ -44,6 +44,7 @@ pub(crate) fn cut_of(object: &Value) -> Cut {
     let kind = text("kind");
     let mut finder = Finder {
         object,
+        metadata: Metadata::of(top),
         owners: Owners::of(object),
         place: Vec::new(),
         cut: &mut cut,
@@ -63,13 +64,38 @@ pub(crate) fn cut_of(object: &Value) -> Cut {
 /// One step from an object down.
 #[derive(Clone, Copy)]
 enum Place<'a> {
+    /// Named by the table.
+    Field(&'static str),
+    /// Named by the object.
     Key(&'a str),
     Item(usize),
+}
+
+/// The parts of an object's metadata that most rules are for, looked up once.
+struct Metadata<'a> {
+    annotations: Option<&'a Map<String, Value>>,
+    labels: Option<&'a Map<String, Value>>,
+    finalizers: &'a [Value],
+}
+
+impl<'a> Metadata<'a> {
+    fn of(top: &'a Map<String, Value>) -> Self {
+        let part = |key| top.get("metadata").and_then(|metadata| metadata.get(key));
+        let map = |key| part(key).and_then(Value::as_object);
+        Self {
+            annotations: map("annotations"),
+            labels: map("labels"),
+            finalizers: part("finalizers")
+                .and_then(Value::as_array)
+                .map_or(&[], Vec::as_slice),
+        }
+    }
 }
 
 /// Finds in one object what rules name.
 struct Finder<'a> {
     object: &'a Value,
+    metadata: Metadata<'a>,
     owners: Owners<'a>,
     /// The way to where it looks now.
     place: Vec<Place<'a>>,
@@ -78,7 +104,8 @@ struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     fn find(&mut self, top: &'a Map<String, Value>, rule: &Rule) {
-        let metadata = |key| top.get("metadata").and_then(|metadata| metadata.get(key));
+        let has =
+            |map: Option<&Map<String, Value>>, key| map.is_some_and(|map| map.contains_key(key));
         match rule.target {
             Target::Field(path) => {
                 let owners = match rule.when {
@@ -88,18 +115,17 @@ impl<'a> Finder<'a> {
                 self.follow(self.object, path, &owners, &rule.when);
             }
             Target::Annotation(key) => {
-                if metadata("annotations").is_some_and(|map| map.get(key).is_some()) {
+                if has(self.metadata.annotations, key) {
                     self.cut_in_metadata("annotations", Step::Key(Cow::Borrowed(key)));
                 }
             }
             Target::Label(key) => {
-                if metadata("labels").is_some_and(|map| map.get(key).is_some()) {
+                if has(self.metadata.labels, key) {
                     self.cut_in_metadata("labels", Step::Key(Cow::Borrowed(key)));
                 }
             }
             Target::Finalizer(name) => {
-                let list = metadata("finalizers").and_then(Value::as_array);
-                for (index, item) in list.into_iter().flatten().enumerate() {
+                for (index, item) in self.metadata.finalizers.iter().enumerate() {
                     if item == name {
                         self.cut_in_metadata("finalizers", Step::Item(index));
                     }
@@ -148,7 +174,7 @@ impl<'a> Finder<'a> {
             (key, Value::Object(map)) => {
                 if let Some(child) = map.get(key) {
                     let owners = owners.field(key);
-                    self.at(Place::Key(key), |this| {
+                    self.at(Place::Field(key), |this| {
                         this.follow(child, rest, &owners, when);
                     });
                 }
@@ -183,7 +209,7 @@ impl<'a> Finder<'a> {
                 for (name, child) in map {
                     self.at(Place::Key(name), |this| {
                         if name == "metadata" && child.get(key).is_some_and(Value::is_null) {
-                            this.at(Place::Key(key), Finder::cut_here_silently);
+                            this.at(Place::Field(key), Finder::cut_here_silently);
                         }
                         this.embedded(child, key);
                     });
@@ -224,6 +250,7 @@ impl<'a> Finder<'a> {
 
 fn steps(place: &[Place<'_>]) -> impl Iterator<Item = Step> {
     place.iter().map(|step| match step {
+        Place::Field(name) => Step::Key(Cow::Borrowed(*name)),
         Place::Key(name) => Step::Key(Cow::Owned((*name).to_owned())),
         Place::Item(index) => Step::Item(*index),
     })

@@ -68,6 +68,9 @@ impl<'a> Owners<'a> {
     }
 
     pub(super) fn field(&self, name: &str) -> Self {
+        if self.sets.is_empty() {
+            return self.clone();
+        }
         let element = format!("f:{name}");
         Self::below(
             self.all,

@@ -50,8 +50,8 @@ struct Found {
     /// `"` or `\`.
     needs_backslash: bool,
     single_quote: bool,
-    /// `: ` or ` #`, or a colon at the end.
-    indicator: bool,
+    colon: bool,
+    hash: bool,
     /// A space that is none of YAML's, but that careless code trims.
     odd_space: bool,
 }
@@ -59,22 +59,20 @@ struct Found {
 impl Found {
     fn in_text(text: &str) -> Self {
         let mut found = Self::default();
-        let mut last = b' ';
-        for byte in text.bytes() {
-            match byte {
-                b'\n' => found.newline = true,
-                b'\t' => found.tab = true,
-                0..=0x1F | 0x7F => found.unprintable = true,
-                b'"' | b'\\' => found.needs_backslash = true,
-                b'\'' => found.single_quote = true,
-                b' ' if last == b':' => found.indicator = true,
-                b'#' if last == b' ' => found.indicator = true,
-                _ => {}
-            }
-            last = byte;
+        let mut all = 0;
+        // Whole blocks of text go through here: without a branch on a byte the compiler looks at
+        // many of them at a time.
+        for &byte in text.as_bytes() {
+            all |= byte;
+            found.newline |= byte == b'\n';
+            found.tab |= byte == b'\t';
+            found.unprintable |= (byte < b' ') & (byte != b'\n') & (byte != b'\t') | (byte == 0x7F);
+            found.needs_backslash |= (byte == b'"') | (byte == b'\\');
+            found.single_quote |= byte == b'\'';
+            found.colon |= byte == b':';
+            found.hash |= byte == b'#';
         }
-        found.indicator |= last == b':';
-        if !text.is_ascii() {
+        if !all.is_ascii() {
             for c in text.chars().filter(|c| !c.is_ascii()) {
                 found.unprintable |= is_unprintable(c);
                 found.odd_space |= is_odd_space(c);
@@ -91,7 +89,7 @@ impl Found {
         let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().next_back()) else {
             return false;
         };
-        if self.needs_escape() || self.indicator || self.odd_space || last == b' ' {
+        if self.needs_escape() || self.odd_space || last == b' ' || self.has_indicator(text) {
             return false;
         }
         match first {
@@ -100,6 +98,12 @@ impl Found {
             b'0'..=b'9' => text.bytes().any(is_in_no_number),
             _ => false,
         }
+    }
+
+    /// `: ` or ` #`, or a colon at the end. (At the beginning neither is plain anyway.)
+    fn has_indicator(&self, text: &str) -> bool {
+        let holds = |pair: &[u8; 2]| text.as_bytes().windows(2).any(|bytes| bytes == pair);
+        (self.colon && (text.ends_with(':') || holds(b": "))) || (self.hash && holds(b" #"))
     }
 }
 
