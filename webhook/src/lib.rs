@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod observe;
 pub mod outbox;
 pub mod review;
+pub mod runtime;
 pub mod server;
 pub mod stream;
 pub mod token;

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook::metrics::Metrics;
 use webhook::review;
+use webhook::runtime::runtime;
 use webhook::server::tls::{Reloader, TlsFiles};
 use webhook::server::webhook::{Handler, serve};
 
@@ -35,13 +36,7 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    // As the sidecar's.
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(run(Args::parse()))
+    runtime()?.block_on(run(Args::parse()))
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
