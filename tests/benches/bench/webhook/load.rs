@@ -13,7 +13,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tests::reverser::Reverser;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -46,17 +45,16 @@ pub(super) struct Answers {
 // === impl Client ===
 
 impl Client {
+    /// Certificates are checked against this authority.
     pub(super) async fn connect(
-        reverser: &Reverser,
+        url: &str,
+        ca_pem: &str,
         template: Arc<Template>,
         next: Arc<AtomicU64>,
     ) -> Result<Self> {
-        let url = reverser.webhook_url().to_owned();
         let address = url.split('/').nth(2).context("a URL without a host")?;
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(
-            reverser.webhook_ca_pem().as_bytes(),
-        )?)?;
+        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes())?)?;
         let mut config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -70,7 +68,7 @@ impl Client {
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self {
-            url,
+            url: url.to_owned(),
             sender,
             template,
             next,

@@ -64,8 +64,7 @@ pub(super) async fn measure(
     let time = Duration::from_secs(args.load_seconds.into());
     reverser.restart_webhook().await?;
     pin(&cores, lab, reverser)?;
-    let client =
-        Client::connect(reverser, Arc::clone(&template), Arc::<AtomicU64>::default()).await?;
+    let client = connect(reverser, &template).await?;
     client
         .at_rate(args.load_rate / 4, Duration::from_secs(1))
         .await?;
@@ -75,8 +74,7 @@ pub(super) async fn measure(
 
     reverser.restart_webhook().await?;
     pin(&cores, lab, reverser)?;
-    let client =
-        Client::connect(reverser, Arc::clone(&template), Arc::<AtomicU64>::default()).await?;
+    let client = connect(reverser, &template).await?;
     reverser.kill9_reverser();
     let full = Duration::from_secs(u64::from(OUTBOX / args.load_rate) + 5);
     let away = stage(reverser, client.at_rate(args.load_rate, full)).await?;
@@ -100,6 +98,12 @@ pub(super) async fn measure(
         away,
         faults,
     })
+}
+
+/// A connection such as the apiserver's.
+async fn connect(reverser: &Reverser, template: &Arc<Template>) -> Result<Client> {
+    let (url, ca) = (reverser.webhook_url(), reverser.webhook_ca_pem());
+    Client::connect(url, ca, Arc::clone(template), Arc::<AtomicU64>::default()).await
 }
 
 async fn stage(reverser: &Reverser, load: impl Future<Output = Result<Answers>>) -> Result<Stage> {
