@@ -212,7 +212,7 @@ fn in_future(sighting: &Sighting, candidate: &Observation) -> bool {
 
 /// Whether one resourceVersion is known to be before another. They compare as numbers
 /// (KEP-5504); what isn't a number is not known. That of a create, empty, is before any other.
-pub(super) fn older(a: &str, b: &str) -> bool {
+pub fn older(a: &str, b: &str) -> bool {
     if a.is_empty() {
         return !b.is_empty();
     }

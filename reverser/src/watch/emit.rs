@@ -1,76 +1,53 @@
 //! From what was seen of an object to changes for its subscribers. Joins on receipt.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use manifest::Identity;
+use bytes::Bytes;
+use manifest::SpecHash;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::index::{Entry, Index, ObjectName};
 use super::object::Seen;
+use super::subscriber::{Subscriber, identity};
 use super::task::Shared;
 use crate::attribution::Store;
-use crate::change::{Attribution, Cause, Change, DestinationKey, Miss, Operation, Sighting};
-use crate::discovery::ServedType;
-use crate::rules::{Operations, Subscription, WatchKey};
-use crate::workers::{Item, Queue, Write};
+use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
+use crate::rules::WatchKey;
+use crate::workers::{Item, Sweep, Unclaimed, Unit, Write};
 
-/// A destination that a watch serves, and its worker's queue.
-#[derive(Clone, Debug)]
-pub struct Subscriber {
-    /// What of the watch goes where.
-    pub subscription: Subscription,
-    /// In front of the destination's worker.
-    pub queue: Arc<Queue>,
-    /// Grows each time the destination wants the whole list.
-    pub epoch: u64,
-    /// Why it wants it.
-    pub cause: Cause,
+/// How it became known what an object is like now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// By an event: no version came between this one and what the index holds. `created` for ADDED.
+    Event { created: bool },
+    /// By a list, after a gap of which nobody told.
+    List,
 }
 
-impl Subscriber {
-    pub(super) fn key(&self) -> &DestinationKey {
-        &self.subscription.destination.key
-    }
-
-    /// What the rules allow, where this destination takes the object at all.
-    fn selects(&self, identity: &Identity) -> Option<Operations> {
-        let destination = &self.subscription.destination;
-        if destination.omits(&identity.group, &identity.resource) {
-            return None;
+impl Told {
+    fn cause(self) -> Cause {
+        match self {
+            Self::Event { .. } => Cause::Live,
+            Self::List => Cause::Resync,
         }
-        self.subscription.selection.operations(&identity.namespace)
-    }
-
-    /// Where the object's file stands, if it may stand.
-    pub(super) fn live_path(&self, seen: &Seen) -> Option<String> {
-        let live =
-            !seen.terminating && seen.left_out.is_none() && self.selects(&seen.identity).is_some();
-        live.then(|| self.path(&seen.identity))
-    }
-
-    fn path(&self, identity: &Identity) -> String {
-        manifest::file_path(&self.subscription.destination.base_folder, identity)
-    }
-
-    pub(super) fn path_of(&self, served: &ServedType, namespace: &str, name: &str) -> String {
-        self.path(&identity(served, namespace, name))
     }
 }
 
-fn identity(served: &ServedType, namespace: &str, name: &str) -> Identity {
-    Identity {
-        group: served.group.clone(),
-        version: served.version.clone(),
-        resource: served.resource.clone(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+/// That an object is gone, or told to go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone<'a> {
+    pub(super) told: Told,
+    /// The version that says so; of an object that a list lacks, the list's.
+    pub(super) version: &'a str,
 }
 
 /// Makes changes and hands them to the queues.
 pub(super) struct Emitter<'a> {
+    pub(super) key: &'a WatchKey,
     pub(super) shared: &'a Shared,
+    pub(super) subscribers: &'a [Subscriber],
 }
 
 impl Emitter<'_> {
@@ -78,77 +55,42 @@ impl Emitter<'_> {
         &self.shared.store
     }
 
-    /// An object of a list. Only what the subscriber has not been given yet becomes a write.
-    pub(super) fn listed(
-        &self,
-        seen: &Seen,
-        before: Option<&Entry>,
-        subscriber: &Subscriber,
-        fresh: bool,
-    ) -> Option<Write> {
-        let path = subscriber.live_path(seen)?;
-        let allowed = subscriber.selects(&seen.identity)?;
-        let known = before
-            .is_some_and(|b| b.uid == seen.uid && b.spec_hash == seen.spec_hash && !b.terminating);
-        if known && !fresh {
-            return None;
-        }
-        let sighting = seen.sighting(before, None);
-        Some(Write {
-            change: Change {
-                destination: subscriber.key().clone(),
-                identity: seen.identity.clone(),
-                path,
-                content: Some(seen.text.clone()),
-                operation: sighting.operation,
-                attribution: Attribution::None(Miss::Reconciled),
-                cause: if fresh {
-                    subscriber.cause
-                } else {
-                    Cause::Resync
-                },
-            },
-            destination: subscriber.subscription.destination.clone(),
-            allowed,
-            unclaimed: Some(Box::new(sighting)),
-            seen: Instant::now(),
-        })
-    }
-
-    /// ADDED (`created`) or MODIFIED.
-    pub(super) fn written(
-        &self,
-        key: &WatchKey,
-        seen: &Seen,
-        created: bool,
-        index: &mut Index,
-        subscribers: &[Subscriber],
-    ) {
+    /// The object as it is now; also one that is told to go. Returns whether that changed a file.
+    pub(super) fn written(&self, seen: &Seen, told: Told, index: &mut Index) -> bool {
         let name = seen.name();
         let before = index.get(&name).filter(|b| b.uid == seen.uid).cloned();
-        index.insert(name.clone(), seen.entry());
-        if seen.terminating {
-            // Told to go: the file goes now, once, and whoever clears the finalizers changes nothing.
-            if let Some(before) = before.filter(|b| !b.terminating) {
-                self.gone(key, &name, &before, Some(seen), subscribers);
-            }
-            return;
-        }
         let unchanged = before.as_ref().is_some_and(|b| {
             b.spec_hash == seen.spec_hash && b.left_out == seen.left_out.is_some()
         });
+        let found = unchanged && before.as_ref().is_some_and(|b| b.found);
+        index.insert(
+            name.clone(),
+            Entry {
+                found,
+                ..seen.entry()
+            },
+        );
+        if seen.terminating {
+            // Told to go: the file goes now, once, and whoever clears the finalizers changes nothing.
+            let gone = Gone {
+                told,
+                version: &seen.resource_version,
+            };
+            return before.is_some_and(|before| self.gone(&name, &before, gone));
+        }
         if unchanged || (seen.left_out.is_some() && before.as_ref().is_none_or(|b| b.left_out)) {
-            if let Some(before) = before {
+            if let Some(before) = before.filter(|b| b.resource_version != seen.resource_version) {
                 // Whoever asked for something on that version lost the race.
                 self.store()
                     .base_passed(&seen.uid, &before.resource_version);
             }
-            return;
+            return false;
         }
-        let base = match &before {
-            Some(before) => Some(before.resource_version.to_string()),
+        let base = match (told, &before) {
+            (Told::List, _) => None,
+            (Told::Event { .. }, Some(before)) => Some(before.resource_version.to_string()),
             // The first version of this uid, and nothing came between.
-            None => created.then(String::new),
+            (Told::Event { created }, None) => created.then(String::new),
         };
         let sighting = Sighting {
             scaled_to: before.as_ref().and_then(|b| seen.scaled_since(b)),
@@ -157,67 +99,52 @@ impl Emitter<'_> {
         let content = seen.left_out.is_none().then(|| seen.text.clone());
         let added = i64::from(before.as_ref().is_none_or(|b| b.left_out));
         let removed = i64::from(content.is_none());
-        self.send(
-            key,
-            &sighting,
-            content.as_ref(),
-            added - removed,
-            subscribers,
-        );
+        self.send(&sighting, content.as_ref(), added - removed, told);
+        true
     }
 
     /// DELETED.
-    pub(super) fn deleted(
-        &self,
-        key: &WatchKey,
-        seen: &Seen,
-        index: &mut Index,
-        subscribers: &[Subscriber],
-    ) {
+    pub(super) fn deleted(&self, seen: &Seen, index: &mut Index) {
         let name = seen.name();
         if index.get(&name).is_none_or(|known| known.uid != seen.uid) {
             return;
         }
-        if let Some(before) = index.remove(&name).filter(|b| !b.terminating) {
-            self.gone(key, &name, &before, Some(seen), subscribers);
+        if let Some(before) = index.remove(&name) {
+            let gone = Gone {
+                told: Told::Event { created: false },
+                version: &seen.resource_version,
+            };
+            self.gone(&name, &before, gone);
         }
     }
 
-    /// The object is gone, or told to go. `seen` is the event that says so; without one it was
-    /// found missing after a gap, and the chain of versions is broken.
-    pub(super) fn gone(
-        &self,
-        key: &WatchKey,
-        name: &ObjectName,
-        before: &Entry,
-        seen: Option<&Seen>,
-        subscribers: &[Subscriber],
-    ) {
+    /// Deletes the file of an object, where it has one.
+    pub(super) fn gone(&self, name: &ObjectName, before: &Entry, gone: Gone<'_>) -> bool {
         if before.left_out || before.terminating {
-            return;
+            return false;
         }
+        let base = match gone.told {
+            Told::Event { .. } => Some(before.resource_version.to_string()),
+            Told::List => None,
+        };
         let sighting = Sighting {
-            identity: identity(&key.served, &name.0, &name.1),
+            identity: identity(&self.key.served, name),
             uid: before.uid.to_string(),
             operation: Operation::Delete,
-            base: seen.map(|_| before.resource_version.to_string()),
-            version: seen.map_or_else(String::new, |seen| seen.resource_version.to_string()),
+            base,
+            version: gone.version.to_owned(),
             spec_hash: before.spec_hash,
             managed_fields_hash: None,
             scaled_to: None,
         };
-        self.send(key, &sighting, None, -1, subscribers);
+        self.send(&sighting, None, -1, gone.told);
+        true
     }
 
-    fn send(
-        &self,
-        key: &WatchKey,
-        sighting: &Sighting,
-        content: Option<&bytes::Bytes>,
-        grown: i64,
-        subscribers: &[Subscriber],
-    ) {
-        let taken: Vec<_> = subscribers
+    /// Joins a change, once for all, and hands it to whoever takes it. Never waits.
+    fn send(&self, sighting: &Sighting, content: Option<&Bytes>, grown: i64, told: Told) {
+        let taken: Vec<_> = self
+            .subscribers
             .iter()
             .filter_map(|s| s.selects(&sighting.identity).map(|allowed| (s, allowed)))
             .collect();
@@ -227,9 +154,11 @@ impl Emitter<'_> {
         let attribution = self.store().join(sighting);
         debug!(object = %sighting.identity, operation = ?sighting.operation, ?attribution, "changed");
         let unclaimed = matches!(attribution, Attribution::None(Miss::Unseen))
-            .then(|| Box::new(sighting.clone()));
+            .then(|| Unclaimed::Joined(Box::new(sighting.clone())));
         for (subscriber, allowed) in taken {
-            self.shared.board.objects_grew(subscriber.key(), key, grown);
+            self.shared
+                .board
+                .objects_grew(subscriber.key(), self.key, grown);
             let change = Change {
                 destination: subscriber.key().clone(),
                 path: subscriber.path(&sighting.identity),
@@ -237,18 +166,70 @@ impl Emitter<'_> {
                 content: content.cloned(),
                 operation: sighting.operation,
                 attribution: attribution.clone(),
-                cause: Cause::Live,
+                cause: told.cause(),
             };
-            let destination = subscriber.subscription.destination.clone();
-            let unclaimed = unclaimed.clone();
             let write = Write {
                 change,
-                destination,
+                destination: subscriber.subscription.destination.clone(),
                 allowed,
-                unclaimed,
+                unclaimed: unclaimed.clone(),
                 seen: Instant::now(),
             };
             subscriber.queue.push(Item::Write(Box::new(write)));
         }
     }
+}
+
+/// Gives a live object to a subscriber that wants everything: whether its file differs, only Git
+/// can tell. `known` is what the index holds of it.
+///
+/// Nobody is asked who wrote it but for what the first list found. Of everything else a change
+/// has told already, and a file that somebody else changed in Git is put right by nobody but us.
+pub(super) fn give(seen: &Seen, known: &Entry, subscriber: &Subscriber) {
+    let Some(allowed) = subscriber.selects(&seen.identity) else {
+        return;
+    };
+    let sighting = seen.sighting(None, None);
+    let change = Change {
+        destination: subscriber.key().clone(),
+        path: subscriber.path(&seen.identity),
+        identity: seen.identity.clone(),
+        content: Some(seen.text.clone()),
+        operation: sighting.operation,
+        attribution: Attribution::None(Miss::Reconciled),
+        cause: subscriber.cause,
+    };
+    let ask = known.found && subscriber.cause != Cause::Drift;
+    let write = Write {
+        change,
+        destination: subscriber.subscription.destination.clone(),
+        allowed,
+        unclaimed: ask.then(|| Unclaimed::Found(Box::new(sighting))),
+        seen: Instant::now(),
+    };
+    subscriber.queue.push(Item::Write(Box::new(write)));
+}
+
+/// Everything live was given to the subscriber, or will be: the files of its other objects go.
+pub(super) fn complete(
+    key: &WatchKey,
+    shared: &Shared,
+    subscriber: &Subscriber,
+    live: HashSet<SpecHash>,
+    cause: Cause,
+) {
+    let destination = &subscriber.subscription.destination;
+    shared.board.objects(&destination.key, key, live.len());
+    let sweep = Sweep {
+        destination: destination.clone(),
+        unit: Unit::Listed {
+            selection: subscriber.subscription.selection.clone(),
+            namespace: key.namespace.clone(),
+            live: Arc::new(live),
+        },
+        cause,
+    };
+    // Sweeps are few; behind a full queue they wait like live changes.
+    subscriber.queue.push(Item::Sweep(sweep));
+    subscriber.queue.flush();
 }

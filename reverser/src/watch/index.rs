@@ -1,6 +1,6 @@
 //! What is known of every watched object: enough to say what an event changed, and no bodies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use manifest::SpecHash;
 
@@ -20,6 +20,15 @@ pub(super) struct Entry {
     pub(super) terminating: bool,
     /// Left out by the rules for what a cluster makes for itself.
     pub(super) left_out: bool,
+    /// The first list found this content as it is: nobody was asked yet who wrote it.
+    pub(super) found: bool,
+}
+
+impl Entry {
+    /// Whether its file may stand.
+    pub(super) fn is_live(&self) -> bool {
+        !self.terminating && !self.left_out
+    }
 }
 
 /// All objects of one watch.
@@ -46,14 +55,19 @@ impl Index {
     }
 
     /// Objects that a complete list did not hold: gone during a gap.
-    pub(super) fn names_not_in(
-        &self,
-        listed: &std::collections::HashSet<ObjectName>,
-    ) -> Vec<ObjectName> {
+    pub(super) fn names_not_in(&self, listed: &HashSet<ObjectName>) -> Vec<ObjectName> {
         self.entries
             .keys()
             .filter(|name| !listed.contains(*name))
             .cloned()
             .collect()
+    }
+
+    /// Objects whose files may stand.
+    pub(super) fn live(&self) -> impl Iterator<Item = &ObjectName> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| entry.is_live())
+            .map(|(name, _)| name)
     }
 }

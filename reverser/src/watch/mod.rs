@@ -1,10 +1,22 @@
 //! Lists and watches what the plan selects, and turns what it sees into changes.
+//!
+//! The index of a watch holds each object as the chain of its versions stands: a [full
+//! list](full_list) begins the chain, and begins it anew where it broke; events carry it on. Who
+//! wants everything while it is whole gets it from a [side list](side_list), which leaves the index and
+//! the other destinations alone.
 
 mod emit;
+mod full_list;
+mod given;
 mod index;
 mod object;
+mod side_list;
 mod source;
+mod subscriber;
 mod task;
 
-pub use emit::Subscriber;
+pub use subscriber::Subscriber;
 pub use task::{Shared, Synced, Task};
+
+#[cfg(test)]
+mod tests;

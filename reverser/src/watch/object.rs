@@ -89,7 +89,12 @@ impl Seen {
             unscaled_hash: self.unscaled_hash,
             terminating: self.terminating,
             left_out: self.left_out.is_some(),
+            found: false,
         }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        !self.terminating && self.left_out.is_none()
     }
 
     /// That this object was written on `base`; after `before`, where it was known. Of a list only

@@ -70,6 +70,7 @@ impl SourceError {
 }
 
 /// One collection of the API.
+#[derive(Clone)]
 pub(super) struct Source {
     client: Client,
     url_path: String,
@@ -86,16 +87,21 @@ impl Source {
     /// The next page. Without a resourceVersion the list is consistent: it is read at the newest
     /// version (API concepts, "Semantics for get and list"), and its continue tokens go on at that
     /// same version or answer 410.
-    pub(super) async fn page(&self, token: Option<&str>) -> Result<Page, SourceError> {
+    pub(super) fn page(
+        &self,
+        token: Option<String>,
+    ) -> impl Future<Output = Result<Page, SourceError>> + Send + use<> {
         let parameters = ListParams {
             limit: Some(PAGE),
-            continue_token: token.map(ToOwned::to_owned),
+            continue_token: token,
             ..ListParams::default()
         };
-        let request = Request::new(&self.url_path)
-            .list(&parameters)
-            .map_err(|error| SourceError::Unavailable(error.to_string()))?;
-        Ok(self.client.request(request).await?)
+        let request = Request::new(&self.url_path).list(&parameters);
+        let client = self.client.clone();
+        async move {
+            let request = request.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+            Ok(client.request(request).await?)
+        }
     }
 
     /// Events after this version, until the server ends the stream.

@@ -1,36 +1,34 @@
 //! One list and watch: lists page by page, then trails events, for as long as the plan wants it.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use kube::Client;
 use kube::api::WatchEvent;
-use manifest::SpecHash;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::emit::{Emitter, Subscriber};
-use super::index::{Index, ObjectName};
+use super::emit::{Emitter, Told};
+use super::full_list::FullList;
+use super::given::Given;
+use super::index::Index;
 use super::object::Seen;
+use super::side_list::{Served, SideList, Standing};
 use super::source::{Source, SourceError};
+use super::subscriber::Subscriber;
 use crate::attribution::Store;
-use crate::change::{Cause, DestinationKey};
+use crate::change::DestinationKey;
 use crate::observe::Metrics;
 use crate::rules::WatchKey;
 use crate::status::{StatusBoard, WatchPhase};
-use crate::workers::{Item, Sweep, Unit};
 
 /// First and longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// How long a list waits for room in one destination's queue. Past it that destination is listed
-/// for later: its remote is away, and the others' objects must not wait for it.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often a queue that was full is looked at again.
+/// How often it is looked whether a subscriber that had to wait can be given everything now.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What every watch needs.
@@ -49,17 +47,20 @@ pub struct Shared {
 /// The state between two awaits; a transition consumes it.
 #[derive(Debug)]
 enum State {
+    /// There is no chain of versions, or it broke.
     Listing,
-    Watching { resource_version: String },
-    Waiting { then: Box<State> },
+    Watching {
+        resource_version: String,
+    },
+    Waiting {
+        then: Box<State>,
+    },
 }
 
 /// How a watch came to its end.
 enum Ended {
     /// The server closed it, as it does every few minutes.
     Closed { resource_version: String },
-    /// A subscriber wants everything.
-    ListWanted,
     Failed {
         resource_version: String,
         error: SourceError,
@@ -82,16 +83,25 @@ pub struct Task {
     source: Source,
     /// Who wants the objects now.
     subscribers: watch::Receiver<Arc<Vec<Subscriber>>>,
-    /// The epoch up to which each destination has been given the whole list.
-    seeded: HashMap<DestinationKey, u64>,
-    /// Destinations whose queue was full for too long in the last list.
-    postponed: HashSet<DestinationKey>,
+    given: Given,
     synced: mpsc::Sender<Synced>,
     index: Index,
+    /// A full list was complete.
+    listed: bool,
+    beside: Beside,
     failures: u32,
     restarts: u64,
     /// The last error, until something works again: while it is tried, nothing is better yet.
     error: Option<String>,
+}
+
+/// The list beside the watch.
+#[derive(Default)]
+struct Beside {
+    list: Option<SideList>,
+    failures: u32,
+    /// After a failure: when to try again.
+    retry: Option<Instant>,
 }
 
 impl Task {
@@ -109,10 +119,11 @@ impl Task {
             shared,
             source,
             subscribers,
-            seeded: HashMap::new(),
-            postponed: HashSet::new(),
+            given: Given::default(),
             synced,
             index: Index::default(),
+            listed: false,
+            beside: Beside::default(),
             failures: 0,
             restarts: 0,
             error: None,
@@ -131,16 +142,14 @@ impl Task {
         match state {
             State::Listing => {
                 self.report(WatchPhase::Listing);
+                // What it relied upon is gone.
+                self.end_beside();
+                self.beside = Beside::default();
                 match self.list().await {
                     Ok(resource_version) => {
                         self.worked();
                         info!(watch = %self.key, objects = self.index.len(), "listed");
-                        // The manager holds the other end for as long as this task runs.
-                        let synced = Synced {
-                            key: self.key.clone(),
-                            epochs: self.seeded.clone().into_iter().collect(),
-                        };
-                        let _ = self.synced.send(synced).await;
+                        self.tell_synced().await;
                         State::Watching { resource_version }
                     }
                     Err(error) => self.failed(State::Listing, &error),
@@ -148,14 +157,13 @@ impl Task {
             }
             State::Watching { resource_version } => {
                 self.report(WatchPhase::Watching);
-                let started = tokio::time::Instant::now();
+                let started = Instant::now();
                 match self.trail(resource_version).await {
                     Ended::Closed { resource_version } if started.elapsed() < BACKOFF.0 => {
                         let error = SourceError::Unavailable("the watch was closed at once".into());
                         self.failed(State::Watching { resource_version }, &error)
                     }
                     Ended::Closed { resource_version } => State::Watching { resource_version },
-                    Ended::ListWanted => State::Listing,
                     Ended::Failed {
                         error: SourceError::Expired(why),
                         ..
@@ -206,118 +214,51 @@ impl Task {
             .watch(&self.key, phase, objects, self.restarts, error);
     }
 
-    /// Lists everything at one version and brings index and subscribers to it.
+    async fn tell_synced(&mut self) {
+        let synced = Synced {
+            key: self.key.clone(),
+            epochs: self.given.epochs(),
+        };
+        // The manager holds the other end for as long as this task runs.
+        let _ = self.synced.send(synced).await;
+    }
+
+    /// Lists everything at one version, and begins a chain of versions there.
     async fn list(&mut self) -> Result<String, SourceError> {
         let subscribers = self.subscribers.borrow_and_update().clone();
-        let mut listing = Listing::new(&subscribers, &self.seeded);
-        self.postponed.clear();
+        let emitter = Emitter {
+            key: &self.key,
+            shared: &self.shared,
+            subscribers: &subscribers,
+        };
+        let mut list = FullList::new(emitter, &mut self.given, !self.listed);
         let mut token = None;
-        loop {
-            let page = self.source.page(token.as_deref()).await?;
+        let version = loop {
+            let page = self.source.page(token).await?;
             for object in page.items.unwrap_or_default() {
                 self.shared.metrics.objects_scanned_total.inc();
-                self.listed(object, &mut listing).await;
-            }
-            if page.metadata.token.is_empty() {
-                self.finish(listing).await;
-                return Ok(page.metadata.resource_version);
-            }
-            token = Some(page.metadata.token);
-        }
-    }
-
-    async fn listed(&mut self, object: Value, listing: &mut Listing<'_>) {
-        let metadata = |field: &str| {
-            object["metadata"][field]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let (namespace, name) = (metadata("namespace"), metadata("name"));
-        let seen = match Seen::new(object, &self.key.served) {
-            Ok(seen) => seen,
-            Err(error) => {
-                warn!(watch = %self.key, namespace, name, %error, "an object was skipped");
-                // It lives all the same: its file stays as it is.
-                listing.keep_file(&self.key, &namespace, &name);
-                listing.names.insert((namespace.into(), name.into()));
-                return;
-            }
-        };
-        listing.names.insert(seen.name());
-        let before = self.index.get(&seen.name()).cloned();
-        let emitter = Emitter {
-            shared: &self.shared,
-        };
-        for (at, subscriber) in listing.subscribers.iter().enumerate() {
-            if let Some(path) = subscriber.live_path(&seen) {
-                listing.live[at].insert(SpecHash::of(path.as_bytes()));
-            }
-            let fresh = listing.fresh[at];
-            if self.postponed.contains(subscriber.key()) {
-                continue;
-            }
-            if let Some(write) = emitter.listed(&seen, before.as_ref(), subscriber, fresh) {
-                let item = Item::Write(Box::new(write));
-                if !subscriber.queue.push_when_room(item, PATIENCE).await {
-                    self.postponed.insert(subscriber.key().clone());
-                    // Whatever it was given before: what it has missed now is not known any more.
-                    self.seeded.remove(subscriber.key());
+                let metadata = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+                let name = (metadata("namespace").into(), metadata("name").into());
+                match Seen::new(object, &self.key.served) {
+                    Ok(seen) => list.listed(&seen, &mut self.index),
+                    Err(error) => {
+                        warn!(watch = %self.key, ?name, %error, "an object was skipped");
+                        list.unreadable(name);
+                    }
                 }
             }
-        }
-        self.index.insert(seen.name(), seen.entry());
-    }
-
-    /// The list is complete and consistent: what it did not hold is gone.
-    async fn finish(&mut self, listing: Listing<'_>) {
-        let emitter = Emitter {
-            shared: &self.shared,
+            if page.metadata.token.is_empty() {
+                break page.metadata.resource_version;
+            }
+            token = Some(page.metadata.token);
         };
-        for name in self.index.names_not_in(&listing.names) {
-            if let Some(entry) = self.index.remove(&name) {
-                emitter.gone(&self.key, &name, &entry, None, listing.subscribers);
-            }
-        }
-        for ((subscriber, live), fresh) in listing
-            .subscribers
-            .iter()
-            .zip(listing.live)
-            .zip(listing.fresh)
-        {
-            let destination = &subscriber.subscription.destination;
-            if self.postponed.contains(&destination.key) {
-                continue;
-            }
-            self.shared
-                .board
-                .objects(&destination.key, &self.key, live.len());
-            let sweep = Sweep {
-                destination: destination.clone(),
-                unit: Unit::Listed {
-                    selection: subscriber.subscription.selection.clone(),
-                    namespace: self.key.namespace.clone(),
-                    live: Arc::new(live),
-                },
-                cause: if fresh {
-                    subscriber.cause
-                } else {
-                    Cause::Resync
-                },
-            };
-            // Sweeps are few; behind a full queue they wait like live changes.
-            subscriber.queue.push(Item::Sweep(sweep));
-            subscriber.queue.flush();
-            self.seeded
-                .insert(destination.key.clone(), subscriber.epoch);
-        }
+        list.finish(&version, &mut self.index, &mut self.given);
+        self.listed = true;
+        Ok(version)
     }
 
-    /// Follows events from this version on.
+    /// Follows events from this version on, and lists beside them for those who want everything.
     async fn trail(&mut self, mut resource_version: String) -> Ended {
-        if self.list_wanted() {
-            return Ended::ListWanted;
-        }
         let events = match self.source.events(&resource_version).await {
             Ok(events) => events,
             Err(error) => {
@@ -331,23 +272,23 @@ impl Task {
         self.worked();
         let mut events = std::pin::pin!(events);
         let mut look_again = tokio::time::interval(LOOK_AGAIN);
+        // Who wants everything may have changed, or who can be given it.
+        let mut look = true;
         loop {
+            if std::mem::take(&mut look) {
+                self.list_beside();
+            }
+            let list = self.beside.list.as_mut();
+            let somebody_waits = self.beside.retry.is_some() || self.given.is_somebody_postponed();
             tokio::select! {
-                // Who subscribes comes before what is sent to them.
+                // Who subscribes comes before what is sent to them, and that before older objects.
                 biased;
                 changed = self.subscribers.changed() => {
                     if changed.is_err() {
                         // The conductor is gone, and with it the process.
                         std::future::pending::<()>().await;
                     }
-                    if self.list_wanted() {
-                        return Ended::ListWanted;
-                    }
-                }
-                _ = look_again.tick(), if !self.postponed.is_empty() => {
-                    if self.list_wanted() {
-                        return Ended::ListWanted;
-                    }
+                    look = true;
                 }
                 event = events.next() => match event {
                     None => return Ended::Closed { resource_version },
@@ -357,20 +298,94 @@ impl Task {
                             resource_version = version;
                         }
                     }
-                }
+                },
+                Some(ready) = async { Some(list?.ready().await) } => match ready {
+                    Ok(()) => look = self.go_on_beside(&resource_version).await,
+                    Err(error) => self.failed_beside(&error),
+                },
+                _ = look_again.tick(), if somebody_waits => look = true,
             }
         }
     }
 
-    /// Whether a subscriber has not been given the whole list, or not since it last asked.
-    fn list_wanted(&mut self) -> bool {
-        let subscribers = self.subscribers.borrow_and_update();
-        let known: HashSet<&DestinationKey> = subscribers.iter().map(Subscriber::key).collect();
-        self.seeded.retain(|key, _| known.contains(key));
-        subscribers.iter().any(|s| {
-            let held_back = self.postponed.contains(s.key()) && s.queue.is_full();
-            self.seeded.get(s.key()) != Some(&s.epoch) && !held_back
-        })
+    /// Begins a list beside the watch where somebody wants one and none is under way, and keeps the
+    /// one under way to those who want it still.
+    fn list_beside(&mut self) {
+        let subscribers = self.subscribers.borrow_and_update().clone();
+        if let Some(list) = &mut self.beside.list {
+            list.retain(&subscribers);
+            self.beside.list.take_if(|list| list.is_done());
+        }
+        self.given.retain(&subscribers);
+        if self.beside.list.is_some() || self.beside.retry.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.beside.retry = None;
+        let takers: Vec<Subscriber> = self.given.wanting(&subscribers).cloned().collect();
+        if !takers.is_empty() {
+            let with_part = |taker: Subscriber| {
+                let part = self.given.take_part(&taker);
+                (taker, part)
+            };
+            let takers: Vec<_> = takers.into_iter().map(with_part).collect();
+            debug!(watch = %self.key, destinations = takers.len(), "listing beside the watch");
+            self.beside.list = Some(SideList::new(&self.source, takers));
+        }
+    }
+
+    /// Returns whether somebody was served.
+    async fn go_on_beside(&mut self, version: &str) -> bool {
+        let Some(list) = &mut self.beside.list else {
+            return false;
+        };
+        let standing = Standing {
+            key: &self.key,
+            shared: &self.shared,
+            index: &self.index,
+            version,
+        };
+        let subscribers = self.subscribers.borrow().clone();
+        let served = list.work(&standing, |list| {
+            self.given.wanting(&subscribers).any(|s| !list.serves(s))
+        });
+        if served.is_empty() {
+            return false;
+        }
+        for served in served {
+            match served {
+                Served::Everything(taker) => {
+                    info!(watch = %self.key, destination = %taker.key(), "listed beside the watch");
+                    self.given.everything(&taker);
+                }
+                Served::Later((taker, part)) => self.given.postpone(&taker, part),
+            }
+        }
+        self.beside.failures = 0;
+        self.worked();
+        self.tell_synced().await;
+        true
+    }
+
+    fn end_beside(&mut self) {
+        let list = self.beside.list.take();
+        for (taker, part) in list.into_iter().flat_map(SideList::into_takers) {
+            self.given.part(&taker, part);
+        }
+    }
+
+    fn failed_beside(&mut self, error: &SourceError) {
+        self.end_beside();
+        let beside = &mut self.beside;
+        beside.failures = beside.failures.saturating_add(1);
+        beside.retry = Some(Instant::now() + backoff(beside.failures));
+        if let SourceError::Expired(why) = error {
+            // Its reader waited for room for longer than the server keeps old versions.
+            debug!(watch = %self.key, why, "a list beside the watch expired; trying again");
+            return;
+        }
+        warn!(watch = %self.key, %error, "a list beside the watch failed; trying again");
+        self.error = Some(error.to_string());
+        self.report(WatchPhase::Watching);
     }
 
     /// Handles one event; returns the version to go on from.
@@ -388,11 +403,15 @@ impl Task {
             .map(ToOwned::to_owned);
         let subscribers = self.subscribers.borrow().clone();
         let emitter = Emitter {
+            key: &self.key,
             shared: &self.shared,
+            subscribers: &subscribers,
         };
         match Seen::new(object, &self.key.served) {
-            Ok(seen) if deleted => emitter.deleted(&self.key, &seen, &mut self.index, &subscribers),
-            Ok(seen) => emitter.written(&self.key, &seen, created, &mut self.index, &subscribers),
+            Ok(seen) if deleted => emitter.deleted(&seen, &mut self.index),
+            Ok(seen) => {
+                emitter.written(&seen, Told::Event { created }, &mut self.index);
+            }
             Err(error) => warn!(watch = %self.key, %error, "an event was skipped"),
         }
         version
@@ -404,36 +423,4 @@ fn backoff(failures: u32) -> Duration {
         .0
         .saturating_mul(1 << failures.saturating_sub(1).min(10));
     doubled.min(BACKOFF.1).mul_f64(rand::random_range(0.8..1.0))
-}
-
-/// A list on its way.
-struct Listing<'a> {
-    subscribers: &'a [Subscriber],
-    /// Who must be given every object, not only those that changed.
-    fresh: Vec<bool>,
-    /// For each subscriber, the paths of the files that may stay.
-    live: Vec<HashSet<SpecHash>>,
-    names: HashSet<ObjectName>,
-}
-
-impl<'a> Listing<'a> {
-    fn new(subscribers: &'a [Subscriber], seeded: &HashMap<DestinationKey, u64>) -> Self {
-        Self {
-            subscribers,
-            fresh: subscribers
-                .iter()
-                .map(|s| seeded.get(s.key()) != Some(&s.epoch))
-                .collect(),
-            live: vec![HashSet::new(); subscribers.len()],
-            names: HashSet::new(),
-        }
-    }
-
-    fn keep_file(&mut self, key: &WatchKey, namespace: &str, name: &str) {
-        for (subscriber, live) in self.subscribers.iter().zip(&mut self.live) {
-            live.insert(SpecHash::of(
-                subscriber.path_of(&key.served, namespace, name).as_bytes(),
-            ));
-        }
-    }
 }

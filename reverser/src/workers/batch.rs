@@ -6,7 +6,7 @@ use std::sync::Arc;
 use git2::{ObjectType, Oid};
 use manifest::SpecHash;
 
-use super::queue::{Item, Sweep, Unit, Write};
+use super::queue::{Item, Sweep, Unclaimed, Unit, Write};
 use super::sweep;
 use crate::api::SecretPolicy;
 use crate::attribution::Store;
@@ -85,14 +85,16 @@ fn effective(
         // What a list found, only Git can tell apart from what was there before.
         change.operation = effect;
     }
-    if let Some(mut sighting) = write.unclaimed.take() {
-        sighting.operation = change.operation;
-        if change.cause == Cause::Live {
-            change.attribution = store.rejoin(&sighting);
-        } else if let found @ (Attribution::Exact(_) | Attribution::Content(_)) =
-            store.recall(&sighting)
-        {
-            change.attribution = found;
+    match write.unclaimed.take() {
+        None => {}
+        Some(Unclaimed::Joined(sighting)) => change.attribution = store.rejoin(&sighting),
+        Some(Unclaimed::Found(mut sighting)) => {
+            sighting.operation = change.operation;
+            if let found @ (Attribution::Exact(_) | Attribution::Content(_)) =
+                store.recall(&sighting)
+            {
+                change.attribution = found;
+            }
         }
     }
     if effect == Operation::Delete {

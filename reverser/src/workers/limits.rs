@@ -19,12 +19,12 @@ pub struct BatchLimits {
 
 /// What a round may take from the queue.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Portion {
+pub(crate) struct Portion {
     /// Of each batch.
-    pub(super) limits: BatchLimits,
+    pub(crate) limits: BatchLimits,
     /// A live change whose author is not known yet only if it was received by then: its
     /// observation is in the store by now, if the sidecar saw the write. `None`: any change.
-    pub(super) covered: Option<Instant>,
+    pub(crate) covered: Option<Instant>,
 }
 
 impl Default for BatchLimits {

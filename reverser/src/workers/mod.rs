@@ -13,7 +13,7 @@ mod sweep;
 mod worker;
 
 pub use limits::BatchLimits;
-use limits::Portion;
+pub(crate) use limits::Portion;
 pub use prober::Prober;
-pub use queue::{Item, Queue, Sweep, Unit, Write};
+pub use queue::{Item, Queue, Sweep, Unclaimed, Unit, Write};
 pub use registry::{WorkerSettings, Workers};

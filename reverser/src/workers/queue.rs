@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use manifest::SpecHash;
@@ -31,16 +30,25 @@ pub struct Write {
     pub destination: Arc<DestinationPlan>,
     /// What may happen to the file.
     pub allowed: Operations,
-    /// For a change without an author: what to look for once more when the batch closes.
-    pub unclaimed: Option<Box<Sighting>>,
+    /// For a change without an author: what to look for when the batch closes.
+    pub unclaimed: Option<Unclaimed>,
     /// When the change was received.
     pub seen: Instant,
 }
 
 impl Write {
     fn unseen(&self) -> Option<Instant> {
-        (self.change.cause == Cause::Live && self.unclaimed.is_some()).then_some(self.seen)
+        matches!(self.unclaimed, Some(Unclaimed::Joined(_))).then_some(self.seen)
     }
+}
+
+/// A change whose author is still to be found.
+#[derive(Clone, Debug)]
+pub enum Unclaimed {
+    /// It was joined when it was told, and nobody was found: an observation may still come late.
+    Joined(Box<Sighting>),
+    /// The first list found it, and only Git can tell whether it is a change at all.
+    Found(Box<Sighting>),
 }
 
 /// The files that must go because their objects are not live.
@@ -189,24 +197,16 @@ impl Queue {
         self.added.notify_one();
     }
 
-    /// Puts a listed object in; waits while the queue is at its bound, so that a list is read no
-    /// faster than Git takes it.
-    /// `false` where there was none in time: the item is then dropped.
-    pub async fn push_when_room(&self, item: Item, patience: Duration) -> bool {
-        let room = async {
-            loop {
-                let taken = self.taken.notified();
-                if !self.is_full() {
-                    break;
-                }
-                taken.await;
+    /// Waits while the queue is at its bound, so that a list is read no faster than Git takes it.
+    /// What is put in when there is no room is kept all the same.
+    pub async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if !self.is_full() {
+                return;
             }
-        };
-        if tokio::time::timeout(patience, room).await.is_err() {
-            return false;
+            taken.await;
         }
-        self.push(item);
-        true
     }
 
     /// Whether lists are held back.
@@ -288,7 +288,7 @@ impl Queue {
 
     /// The front of the queue, up to the ceilings and at least one item; but nothing from a change
     /// on that the portion does not cover.
-    pub(super) fn take(&self, portion: &Portion) -> Vec<Item> {
+    pub(crate) fn take(&self, portion: &Portion) -> Vec<Item> {
         let batch = self.state.lock().take(portion);
         self.taken.notify_waiters();
         batch
@@ -353,6 +353,10 @@ impl State {
         if older.change.path != newer.change.path || older.destination.key != newer.destination.key
         {
             return false;
+        }
+        if newer.change.cause != Cause::Live && older.change.content == newer.change.content {
+            // The same version given once more by a list; the one that waits knows its author.
+            return true;
         }
         let size = |write: &Write| write.change.content.as_ref().map_or(0, Bytes::len);
         self.bytes = self.bytes - size(older) + size(newer);

@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use manifest::Identity;
 
 use super::super::claim::tests::destination;
 use super::*;
-use crate::change::{Attribution, Miss, Operation};
+use crate::change::{Attribution, Miss, Operation, Who};
 
 fn queue() -> Arc<Queue> {
     Arc::new(Queue::new(IntCounter::new("dropped", "dropped").unwrap()))
@@ -39,7 +41,10 @@ fn write(name: &str, cause: Cause, unseen: bool) -> Item {
         },
         destination,
         allowed: Operations::ALL,
-        unclaimed: unseen.then(|| Box::new(sighting)),
+        unclaimed: unseen.then(|| match cause {
+            Cause::Live => Unclaimed::Joined(Box::new(sighting)),
+            _ => Unclaimed::Found(Box::new(sighting)),
+        }),
         seen: Instant::now(),
     }))
 }
@@ -71,14 +76,45 @@ async fn who_waits_for_room_goes_on_when_the_worker_goes() {
     queue.state.lock().bytes = SOFT_BYTES;
     let waiting = tokio::spawn({
         let queue = queue.clone();
-        let item = Item::Listed(destination(None).into());
-        async move { queue.push_when_room(item, Duration::from_secs(3600)).await }
+        async move { queue.room().await }
     });
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
     queue.close();
-    assert!(waiting.await.unwrap());
+    waiting.await.unwrap();
+    queue.push(Item::Listed(destination(None).into()));
     assert!(queue.is_empty());
+}
+
+fn version(content: &str, username: &str, cause: Cause) -> Item {
+    let Item::Write(mut write) = write("one", cause, false) else {
+        panic!("a write is a write");
+    };
+    write.change.content = Some(Bytes::copy_from_slice(content.as_bytes()));
+    write.change.attribution = Attribution::Exact(Who {
+        username: username.to_owned(),
+        field_manager: String::new(),
+    });
+    Item::Write(write)
+}
+
+#[tokio::test]
+async fn at_the_bound_the_newest_version_stays_and_keeps_the_author_it_came_with() {
+    let queue = queue();
+    queue.push(version("a", "alice", Cause::Live));
+    queue.state.lock().bytes = SOFT_BYTES;
+    queue.push(version("b", "bob", Cause::Live));
+    // What a list says of the same version.
+    queue.push(version("b", "nobody", Cause::Resync));
+    let taken = queue.take(&by(Instant::now()));
+    let [Item::Write(write)] = &taken[..] else {
+        panic!("{taken:?}");
+    };
+    assert_eq!(write.change.content.as_deref(), Some(&b"b"[..]));
+    let Attribution::Exact(who) = &write.change.attribution else {
+        panic!("{write:?}");
+    };
+    assert_eq!(who.username, "bob");
 }
 
 #[tokio::test(start_paused = true)]

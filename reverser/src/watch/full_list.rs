@@ -1,0 +1,117 @@
+//! The list that begins a chain of versions: the first one, and each after a gap.
+//!
+//! It never waits for Git. Until it is complete no event is followed, and observations of what
+//! happens meanwhile would grow too old to be joined. Whose queue is full is given everything later, by
+//! a side list.
+
+use std::collections::HashSet;
+
+use super::emit::{Emitter, Gone, Told, complete, give};
+use super::given::{Given, Part};
+use super::index::{Index, ObjectName};
+use super::object::Seen;
+use super::subscriber::Subscriber;
+use crate::change::Cause;
+
+/// What a subscriber wants of the list.
+#[derive(Debug)]
+enum Wants {
+    /// It was given everything before.
+    Changes,
+    /// Everything; with what it was given.
+    Everything(Part),
+    /// Everything, but there was no room for it.
+    EverythingLater(Part),
+}
+
+/// A full list on its way.
+pub(super) struct FullList<'a> {
+    emitter: Emitter<'a>,
+    wants: Vec<Wants>,
+    /// No list was complete before: what the index lacks is no change.
+    first: bool,
+    names: HashSet<ObjectName>,
+    /// Live objects that the index can't hold.
+    kept: HashSet<ObjectName>,
+}
+
+impl<'a> FullList<'a> {
+    pub(super) fn new(emitter: Emitter<'a>, given: &mut Given, first: bool) -> Self {
+        let mut wants = |subscriber: &Subscriber| {
+            if given.has_everything(subscriber) {
+                Wants::Changes
+            } else {
+                Wants::Everything(given.take_part(subscriber))
+            }
+        };
+        Self {
+            wants: emitter.subscribers.iter().map(&mut wants).collect(),
+            emitter,
+            first,
+            names: HashSet::new(),
+            kept: HashSet::new(),
+        }
+    }
+
+    /// An object that can't be written. It lives all the same: its file stays as it is.
+    pub(super) fn unreadable(&mut self, name: ObjectName) {
+        self.names.insert(name.clone());
+        self.kept.insert(name);
+    }
+
+    /// The next object. What changed during the gap is joined here, once, and goes to everybody.
+    pub(super) fn listed(&mut self, seen: &Seen, index: &mut Index) {
+        let name = seen.name();
+        self.names.insert(name.clone());
+        if self.first && index.get(&name).is_none_or(|before| before.uid != seen.uid) {
+            let mut entry = seen.entry();
+            entry.found = true;
+            index.insert(name.clone(), entry);
+        } else if self.emitter.written(seen, Told::List, index) {
+            return;
+        }
+        let Some(entry) = index.get(&name).filter(|_| seen.is_live()) else {
+            return;
+        };
+        for (subscriber, wants) in self.emitter.subscribers.iter().zip(&mut self.wants) {
+            if let Wants::Everything(part) = wants {
+                if subscriber.queue.is_full() {
+                    *wants = Wants::EverythingLater(std::mem::take(part));
+                } else if part.add(&name) {
+                    give(seen, entry, subscriber);
+                }
+            }
+        }
+    }
+
+    /// The list is complete and consistent at `version`: what it did not hold is gone.
+    pub(super) fn finish(self, version: &str, index: &mut Index, given: &mut Given) {
+        for name in index.names_not_in(&self.names) {
+            if let Some(before) = index.remove(&name) {
+                let gone = Gone {
+                    told: Told::List,
+                    version,
+                };
+                self.emitter.gone(&name, &before, gone);
+            }
+        }
+        let Emitter {
+            key,
+            shared,
+            subscribers,
+        } = self.emitter;
+        for (subscriber, wants) in subscribers.iter().zip(self.wants) {
+            let cause = match wants {
+                Wants::Changes => Cause::Resync,
+                Wants::Everything(_) => subscriber.cause,
+                Wants::EverythingLater(part) => {
+                    given.postpone(subscriber, part);
+                    continue;
+                }
+            };
+            let live = subscriber.live_files(&key.served, index, self.kept.iter());
+            complete(key, shared, subscriber, live, cause);
+            given.everything(subscriber);
+        }
+    }
+}
