@@ -161,6 +161,14 @@ impl<'a> Lab<'a> {
         ready["message"].as_str().unwrap().to_owned()
     }
 
+    /// The status of a custom resource.
+    pub(crate) async fn status<K: Resource<DynamicType = ()>>(&self, name: &str) -> Value {
+        let resource = kube::api::ApiResource::erase::<K>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        api.get(name).await.unwrap().data["status"].clone()
+    }
+
     async fn condition<K: Resource<DynamicType = ()>>(
         &self,
         name: &str,

@@ -9,6 +9,7 @@ mod certificates;
 mod cluster_rules;
 mod flood;
 mod grpcurl;
+mod joining;
 mod lab;
 mod metrics;
 mod operations;
