@@ -7,6 +7,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 pub struct Metrics {
     /// Objects read by lists.
     pub objects_scanned_total: IntCounter,
+    /// Objects that can't be written, each when that is found out.
+    pub objects_skipped_total: IntCounter,
     /// Files written by commits.
     pub objects_written_total: IntCounter,
     /// Files deleted by commits.
@@ -80,6 +82,10 @@ impl Metrics {
         }
         Ok(Self {
             objects_scanned_total: counter("objects_scanned_total", "Objects read by lists.")?,
+            objects_skipped_total: counter(
+                "objects_skipped_total",
+                "Objects that can't be written to Git, each when that was found out.",
+            )?,
             objects_written_total: counter("objects_written_total", "Files written by commits.")?,
             files_deleted_total: counter("files_deleted_total", "Files deleted by commits.")?,
             commits_total: counter("commits_total", "Commits made.")?,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use manifest::SpecHash;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::index::{Entry, Index, ObjectName};
-use super::object::Seen;
+use super::object::{Meta, Seen, Unreadable, Which};
 use super::subscriber::{Subscriber, identity};
 use super::task::Shared;
 use crate::attribution::Store;
@@ -57,10 +57,11 @@ impl Emitter<'_> {
 
     /// The object as it is now; also one that is told to go. Returns whether that changed a file.
     pub(super) fn written(&self, seen: &Seen, told: Told, index: &mut Index) -> bool {
-        let name = seen.name();
-        let before = index.get(&name).filter(|b| b.uid == seen.uid).cloned();
+        let Meta { name, uid, .. } = &seen.meta;
+        index.note_readable(name);
+        let before = index.get(name).filter(|b| b.uid == *uid).cloned();
         let unchanged = before.as_ref().is_some_and(|b| {
-            b.spec_hash == seen.spec_hash && b.left_out == seen.left_out.is_some()
+            b.spec_hash == Some(seen.spec_hash) && b.left_out == seen.left_out.is_some()
         });
         let found = unchanged && before.as_ref().is_some_and(|b| b.found);
         index.insert(
@@ -70,20 +71,11 @@ impl Emitter<'_> {
                 ..seen.entry()
             },
         );
-        if seen.terminating {
-            // Told to go: the file goes now, once, and whoever clears the finalizers changes nothing.
-            let gone = Gone {
-                told,
-                version: &seen.resource_version,
-            };
-            return before.is_some_and(|before| self.gone(&name, &before, gone));
+        if seen.meta.terminating {
+            return before.is_some_and(|before| self.terminates(&seen.meta, &before, told));
         }
         if unchanged || (seen.left_out.is_some() && before.as_ref().is_none_or(|b| b.left_out)) {
-            if let Some(before) = before.filter(|b| b.resource_version != seen.resource_version) {
-                // Whoever asked for something on that version lost the race.
-                self.store()
-                    .base_passed(&seen.uid, &before.resource_version);
-            }
+            self.passed(&seen.meta, before.as_ref());
             return false;
         }
         let base = match (told, &before) {
@@ -103,18 +95,72 @@ impl Emitter<'_> {
         true
     }
 
+    /// The object as it is now, but for its content: its file stays as it is, and what is read of it
+    /// next was written over this version.
+    pub(super) fn unreadable(&self, unreadable: &Unreadable, told: Told, index: &mut Index) {
+        self.skipped(unreadable, index);
+        let Which::Version(meta) = &unreadable.which else {
+            return;
+        };
+        let before = index.get(&meta.name).filter(|b| b.uid == meta.uid).cloned();
+        let entry = Entry {
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            spec_hash: before.as_ref().and_then(|b| b.spec_hash),
+            unscaled_hash: None,
+            terminating: meta.terminating,
+            left_out: before.as_ref().is_some_and(|b| b.left_out),
+            found: false,
+        };
+        index.insert(meta.name.clone(), entry);
+        match before {
+            Some(before) if meta.terminating => {
+                self.terminates(meta, &before, told);
+            }
+            before => self.passed(meta, before.as_ref()),
+        }
+    }
+
+    /// Says so once, and not for each of its versions.
+    pub(super) fn skipped(&self, unreadable: &Unreadable, index: &mut Index) {
+        let name = unreadable.which.name();
+        if name.is_none_or(|name| index.note_unreadable(name)) {
+            self.shared.metrics.objects_skipped_total.inc();
+            let (namespace, name) = name.map_or(("", ""), |(namespace, name)| (namespace, name));
+            let why = &unreadable.why;
+            warn!(watch = %self.key, namespace, name, %why, "an object is skipped");
+        }
+    }
+
+    /// Told to go: the file goes now, once, and whoever clears the finalizers changes nothing.
+    fn terminates(&self, meta: &Meta, before: &Entry, told: Told) -> bool {
+        let gone = Gone {
+            told,
+            version: &meta.resource_version,
+        };
+        self.gone(&meta.name, before, gone)
+    }
+
+    /// A version of which nothing is written: whoever asked for something on the one before lost the race.
+    fn passed(&self, meta: &Meta, before: Option<&Entry>) {
+        if let Some(before) = before.filter(|b| b.resource_version != meta.resource_version) {
+            self.store()
+                .base_passed(&meta.uid, &before.resource_version);
+        }
+    }
+
     /// DELETED.
-    pub(super) fn deleted(&self, seen: &Seen, index: &mut Index) {
-        let name = seen.name();
-        if index.get(&name).is_none_or(|known| known.uid != seen.uid) {
+    pub(super) fn deleted(&self, meta: &Meta, index: &mut Index) {
+        let name = &meta.name;
+        if index.get(name).is_none_or(|known| known.uid != meta.uid) {
             return;
         }
-        if let Some(before) = index.remove(&name) {
+        if let Some(before) = index.remove(name) {
             let gone = Gone {
                 told: Told::Event { created: false },
-                version: &seen.resource_version,
+                version: &meta.resource_version,
             };
-            self.gone(&name, &before, gone);
+            self.gone(name, &before, gone);
         }
     }
 
@@ -133,7 +179,8 @@ impl Emitter<'_> {
             operation: Operation::Delete,
             base,
             version: gone.version.to_owned(),
-            spec_hash: before.spec_hash,
+            // Without one, nothing is compared with it but what has no uid.
+            spec_hash: before.spec_hash.unwrap_or(SpecHash::of(b"")),
             managed_fields_hash: None,
             scaled_to: None,
         };

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use super::emit::{Emitter, Gone, Told, complete, give};
 use super::given::{Given, Part};
 use super::index::{Index, ObjectName};
-use super::object::Seen;
+use super::object::{Seen, Which};
+use super::source::Object;
 use super::subscriber::Subscriber;
 use crate::change::Cause;
 
@@ -53,19 +54,33 @@ impl<'a> FullList<'a> {
         }
     }
 
-    /// An object that can't be written. It lives all the same: its file stays as it is.
-    pub(super) fn unreadable(&mut self, name: ObjectName) {
-        self.names.insert(name.clone());
-        self.kept.insert(name);
+    /// The next object. What changed during the gap is joined here, once, and goes to everybody.
+    pub(super) fn listed(&mut self, object: &Object, index: &mut Index) {
+        self.emitter.shared.metrics.objects_scanned_total.inc();
+        match Seen::new(object, &self.emitter.key.served) {
+            Ok(seen) => self.readable(&seen, index),
+            // It lives all the same: its file stays as it is.
+            Err(unreadable) => {
+                self.emitter.unreadable(&unreadable, Told::List, index);
+                self.names.extend(unreadable.which.name().cloned());
+                if let Which::Name(name) = unreadable.which {
+                    self.kept.insert(name);
+                }
+            }
+        }
     }
 
-    /// The next object. What changed during the gap is joined here, once, and goes to everybody.
-    pub(super) fn listed(&mut self, seen: &Seen, index: &mut Index) {
-        let name = seen.name();
+    fn readable(&mut self, seen: &Seen, index: &mut Index) {
+        let name = seen.meta.name.clone();
         self.names.insert(name.clone());
-        if self.first && index.get(&name).is_none_or(|before| before.uid != seen.uid) {
+        if self.first
+            && index
+                .get(&name)
+                .is_none_or(|before| before.uid != seen.meta.uid)
+        {
             let mut entry = seen.entry();
             entry.found = true;
+            index.note_readable(&name);
             index.insert(name.clone(), entry);
         } else if self.emitter.written(seen, Told::List, index) {
             return;

@@ -13,7 +13,8 @@ pub(super) struct Entry {
     pub(super) uid: Box<str>,
     /// The last one seen; every event moves it, a status write too.
     pub(super) resource_version: Box<str>,
-    pub(super) spec_hash: SpecHash,
+    /// Of the last version that could be read, which its file holds. `None` where there was none.
+    pub(super) spec_hash: Option<SpecHash>,
     /// Without `spec.replicas`, for types that have it.
     pub(super) unscaled_hash: Option<SpecHash>,
     /// A deletionTimestamp was seen, and the file went.
@@ -35,6 +36,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     entries: HashMap<ObjectName, Entry>,
+    /// Objects that can't be written as they are now, of which that was said.
+    unreadable: HashSet<ObjectName>,
 }
 
 impl Index {
@@ -47,7 +50,18 @@ impl Index {
     }
 
     pub(super) fn remove(&mut self, name: &ObjectName) -> Option<Entry> {
+        self.unreadable.remove(name);
         self.entries.remove(name)
+    }
+
+    /// The object can't be written as it is now. Returns whether that is news.
+    pub(super) fn note_unreadable(&mut self, name: &ObjectName) -> bool {
+        self.unreadable.insert(name.clone())
+    }
+
+    /// The object can be written.
+    pub(super) fn note_readable(&mut self, name: &ObjectName) {
+        self.unreadable.remove(name);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -10,15 +10,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
 
 use super::emit::{complete, give};
 use super::given::Part;
 use super::index::{Index, ObjectName};
-use super::object::Seen;
-use super::source::{Page, Source, SourceError};
+use super::object::{Meta, Seen};
+use super::source::{Object, Page, Source, SourceError};
 use super::subscriber::Subscriber;
 use super::task::Shared;
 use crate::attribution::join::older;
@@ -37,8 +35,8 @@ pub(super) struct SideList {
     takers: Vec<Taker>,
     /// Listed, and not in the index at the time; with the version.
     unknown: HashMap<ObjectName, Box<str>>,
-    /// Listed, and nothing that can be written: their files stay as they are.
-    unreadable: HashSet<ObjectName>,
+    /// Listed, and of no version that the index could hold: their files stay as they are.
+    versionless: HashSet<ObjectName>,
     stage: Stage,
     /// Until when to wait for room.
     deadline: Option<Instant>,
@@ -52,7 +50,7 @@ enum Stage {
     Asking(BoxFuture<'static, Result<Page, SourceError>>),
     /// Its objects are handed out.
     Giving {
-        objects: std::vec::IntoIter<Value>,
+        objects: std::vec::IntoIter<Object>,
         next: Option<String>,
     },
     /// The list is complete, the files of what it lacks are not swept yet.
@@ -84,7 +82,7 @@ impl SideList {
             source: source.clone(),
             takers,
             unknown: HashMap::new(),
-            unreadable: HashSet::new(),
+            versionless: HashSet::new(),
             stage: Stage::Asking(Box::pin(source.page(None))),
             deadline: None,
         }
@@ -92,7 +90,7 @@ impl SideList {
 
     /// One that has its only page already.
     #[cfg(test)]
-    pub(super) fn of_one_page(source: &Source, takers: Vec<Taker>, objects: Vec<Value>) -> Self {
+    pub(super) fn of_one_page(source: &Source, takers: Vec<Taker>, objects: Vec<Object>) -> Self {
         Self {
             stage: Stage::Giving {
                 objects: objects.into_iter(),
@@ -178,7 +176,7 @@ impl SideList {
             match (objects.next(), next.take()) {
                 (Some(object), token) => {
                     *next = token;
-                    self.hand_out(object, standing);
+                    self.hand_out(&object, standing);
                 }
                 (None, Some(token)) => {
                     self.stage = Stage::Asking(Box::pin(self.source.page(Some(token))));
@@ -210,40 +208,32 @@ impl SideList {
             .collect()
     }
 
-    fn hand_out(&mut self, object: Value, standing: &Standing<'_>) {
+    fn hand_out(&mut self, object: &Object, standing: &Standing<'_>) {
         standing.shared.metrics.objects_scanned_total.inc();
-        let metadata = |field: &str| {
-            object["metadata"][field]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let name: ObjectName = (metadata("namespace").into(), metadata("name").into());
-        let version = metadata("resourceVersion").into();
         let served = &standing.key.served;
-        if !self
-            .takers
-            .iter()
-            .any(|(taker, _)| taker.takes(served, &name))
-        {
-            return;
-        }
-        let seen = match Seen::new(object, served) {
-            Ok(seen) => seen,
-            Err(error) => {
-                warn!(watch = %standing.key, ?name, %error, "an object was skipped");
-                self.unreadable.insert(name);
+        let meta = match Meta::read(object) {
+            Ok(meta) => meta,
+            // The watch says so, where it has not said it already.
+            Err(unreadable) => {
+                self.versionless.extend(unreadable.which.name().cloned());
                 return;
             }
         };
-        let Some(known) = standing.index.get(&name) else {
-            self.unknown.insert(name, version);
+        let takes = |(taker, _): &Taker| taker.takes(served, &meta.name);
+        if !self.takers.iter().any(takes) {
+            return;
+        }
+        let Some(known) = standing.index.get(&meta.name) else {
+            self.unknown.insert(meta.name, meta.resource_version);
             return;
         };
-        let agreed = known.uid == seen.uid && known.spec_hash == seen.spec_hash;
+        let Ok(seen) = Seen::new(object, served) else {
+            return;
+        };
+        let agreed = known.uid == seen.meta.uid && known.spec_hash == Some(seen.spec_hash);
         if agreed && known.is_live() && seen.is_live() {
             for (taker, part) in &mut self.takers {
-                if part.add(&name) {
+                if part.add(&seen.meta.name) {
                     give(&seen, known, taker);
                 }
             }
@@ -261,7 +251,7 @@ impl SideList {
             .iter()
             .filter(|(name, version)| standing.index.get(name).is_none() && untold(version))
             .map(|(name, _)| name)
-            .chain(&self.unreadable);
+            .chain(&self.versionless);
         let live = taker.live_files(&standing.key.served, standing.index, kept);
         complete(standing.key, standing.shared, &taker, live, taker.cause);
         Some(Served::Everything(taker))

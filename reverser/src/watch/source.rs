@@ -4,7 +4,7 @@ use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::api::{ListParams, Request, WatchEvent, WatchParams};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::rules::WatchKey;
 
@@ -15,13 +15,16 @@ const PAGE: u32 = 500;
 /// The apiserver ends a watch after this many seconds, so that a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
 
+/// An object as it came. Not parsed yet: one that can't be must not take a page or a watch along.
+pub(super) type Object = Box<RawValue>;
+
 /// One page of a list.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
     pub(super) metadata: PageMetadata,
     /// Go writes a list that was never made as null, and some aggregated APIs do.
     #[serde(default)]
-    pub(super) items: Option<Vec<Value>>,
+    pub(super) items: Option<Vec<Object>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,7 +111,7 @@ impl Source {
     pub(super) async fn events(
         &self,
         resource_version: &str,
-    ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, SourceError>> + use<>, SourceError>
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Object>, SourceError>> + use<>, SourceError>
     {
         let parameters = WatchParams {
             bookmarks: true,
@@ -118,10 +121,34 @@ impl Source {
         let request = Request::new(&self.url_path)
             .watch(&parameters, resource_version)
             .map_err(|error| SourceError::Unavailable(error.to_string()))?;
-        let events = self.client.request_events::<Value>(request).await?;
+        let events = self.client.request_events::<Object>(request).await?;
         Ok(events.map(|event| match event? {
             WatchEvent::Error(status) => Err(SourceError::from_status(status.code, status.message)),
             other => Ok(other),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_of_any_depth_leaves_page_and_event_readable() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        let page = format!(
+            r#"{{"kind": "List", "metadata": {{"resourceVersion": "7"}}, "items": [{{"spec": {deep}}}, {{"spec": 1}}]}}"#
+        );
+        let page: Page = serde_json::from_str(&page).unwrap();
+        assert_eq!(page.metadata.resource_version, "7");
+        let items = page.items.unwrap();
+        assert_eq!(items[1].get(), r#"{"spec": 1}"#);
+
+        let event = format!(r#"{{"type":"MODIFIED","object":{{"spec":{deep}}}}}"#);
+        let event: WatchEvent<Object> = serde_json::from_str(&event).unwrap();
+        let WatchEvent::Modified(object) = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!(object.get(), format!(r#"{{"spec":{deep}}}"#));
     }
 }

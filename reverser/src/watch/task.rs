@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Client;
 use kube::api::WatchEvent;
-use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -15,9 +14,9 @@ use super::emit::{Emitter, Told};
 use super::full_list::FullList;
 use super::given::Given;
 use super::index::Index;
-use super::object::Seen;
+use super::object::{Meta, Seen, Which};
 use super::side_list::{Served, SideList, Standing};
-use super::source::{Source, SourceError};
+use super::source::{Object, Source, SourceError};
 use super::subscriber::Subscriber;
 use crate::attribution::Store;
 use crate::change::DestinationKey;
@@ -236,16 +235,7 @@ impl Task {
         let version = loop {
             let page = self.source.page(token).await?;
             for object in page.items.unwrap_or_default() {
-                self.shared.metrics.objects_scanned_total.inc();
-                let metadata = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-                let name = (metadata("namespace").into(), metadata("name").into());
-                match Seen::new(object, &self.key.served) {
-                    Ok(seen) => list.listed(&seen, &mut self.index),
-                    Err(error) => {
-                        warn!(watch = %self.key, ?name, %error, "an object was skipped");
-                        list.unreadable(name);
-                    }
-                }
+                list.listed(&object, &mut self.index);
             }
             if page.metadata.token.is_empty() {
                 break page.metadata.resource_version;
@@ -389,32 +379,47 @@ impl Task {
     }
 
     /// Handles one event; returns the version to go on from.
-    fn on_event(&mut self, event: WatchEvent<Value>) -> Option<String> {
-        let (object, created, deleted) = match event {
-            WatchEvent::Added(object) => (object, true, false),
-            WatchEvent::Modified(object) => (object, false, false),
-            WatchEvent::Deleted(object) => (object, false, true),
-            WatchEvent::Bookmark(bookmark) => return Some(bookmark.metadata.resource_version),
-            // Turned into an error by the source.
-            WatchEvent::Error(_) => return None,
-        };
-        let version = object["metadata"]["resourceVersion"]
-            .as_str()
-            .map(ToOwned::to_owned);
+    fn on_event(&mut self, event: WatchEvent<Object>) -> Option<String> {
         let subscribers = self.subscribers.borrow().clone();
         let emitter = Emitter {
             key: &self.key,
             shared: &self.shared,
             subscribers: &subscribers,
         };
-        match Seen::new(object, &self.key.served) {
-            Ok(seen) if deleted => emitter.deleted(&seen, &mut self.index),
-            Ok(seen) => {
-                emitter.written(&seen, Told::Event { created }, &mut self.index);
+        let index = &mut self.index;
+        let (object, created) = match event {
+            WatchEvent::Added(object) => (object, true),
+            WatchEvent::Modified(object) => (object, false),
+            WatchEvent::Deleted(object) => {
+                return match Meta::read(&object) {
+                    Ok(meta) => {
+                        emitter.deleted(&meta, index);
+                        Some(meta.resource_version.into())
+                    }
+                    Err(unreadable) => {
+                        emitter.skipped(&unreadable, index);
+                        None
+                    }
+                };
             }
-            Err(error) => warn!(watch = %self.key, %error, "an event was skipped"),
+            WatchEvent::Bookmark(bookmark) => return Some(bookmark.metadata.resource_version),
+            // Turned into an error by the source.
+            WatchEvent::Error(_) => return None,
+        };
+        let told = Told::Event { created };
+        match Seen::new(&object, &self.key.served) {
+            Ok(seen) => {
+                emitter.written(&seen, told, index);
+                Some(seen.meta.resource_version.into())
+            }
+            Err(unreadable) => {
+                emitter.unreadable(&unreadable, told, index);
+                match unreadable.which {
+                    Which::Version(meta) => Some(meta.resource_version.into()),
+                    Which::Name(_) | Which::Unknown => None,
+                }
+            }
         }
-        version
     }
 }
 

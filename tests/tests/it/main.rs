@@ -19,3 +19,4 @@ mod secrets;
 mod seeing;
 mod ssh;
 mod testbed;
+mod unreadable;

@@ -8,6 +8,7 @@ use kube::Client;
 use kube::client::Body;
 use manifest::{Identity, SpecHash};
 use prometheus::{IntCounter, Registry};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::api::SecretPolicy;
@@ -23,9 +24,10 @@ use crate::watch::emit::{Emitter, Told};
 use crate::watch::full_list::FullList;
 use crate::watch::given::Given;
 use crate::watch::index::Index;
-use crate::watch::object::Seen;
+use crate::watch::object::{Meta, Seen};
 use crate::watch::side_list::{Served, SideList, Standing};
-use crate::watch::source::Source;
+use crate::watch::source::{Object, Source};
+use crate::watch::subscriber::identity;
 use crate::watch::{Shared, Subscriber};
 use crate::workers::{BatchLimits, Item, Portion, Queue, Unclaimed, Unit, Write};
 
@@ -71,15 +73,16 @@ impl Bed {
         } else {
             Admitted::Update(seen.spec_hash)
         };
-        self.observed(username, seen.identity, &seen.uid, write, base);
+        self.observed(username, seen.identity, &seen.meta.uid, write, base);
     }
 
     /// Somebody asked to delete the object as it is here.
     pub(super) fn delete_admitted(&self, username: &str, object: &Value) {
-        let seen = seen(&self.key, object);
-        let write = Admitted::Delete(seen.spec_hash);
-        let base = &seen.resource_version;
-        self.observed(username, seen.identity, &seen.uid, write, base);
+        let meta = Meta::read(&raw(object)).unwrap();
+        // What was there can't always be read.
+        let write = Admitted::Delete(SpecHash::of(b"anything"));
+        let identity = identity(&self.key.served, &meta.name);
+        self.observed(username, identity, &meta.uid, write, &meta.resource_version);
     }
 
     fn observed(&self, username: &str, identity: Identity, uid: &str, write: Admitted, base: &str) {
@@ -96,13 +99,15 @@ impl Bed {
     }
 
     pub(super) fn event(&mut self, told: Told, object: &Value, subscribers: &[Subscriber]) {
-        let seen = seen(&self.key, object);
         let emitter = Emitter {
             key: &self.key,
             shared: &self.shared,
             subscribers,
         };
-        emitter.written(&seen, told, &mut self.index);
+        match Seen::new(&raw(object), &self.key.served) {
+            Ok(seen) => drop(emitter.written(&seen, told, &mut self.index)),
+            Err(unreadable) => emitter.unreadable(&unreadable, told, &mut self.index),
+        }
     }
 
     pub(super) fn modified(&mut self, object: &Value, subscribers: &[Subscriber]) {
@@ -110,13 +115,13 @@ impl Bed {
     }
 
     pub(super) fn deleted(&mut self, object: &Value, subscribers: &[Subscriber]) {
-        let seen = seen(&self.key, object);
+        let meta = Meta::read(&raw(object)).unwrap();
         let emitter = Emitter {
             key: &self.key,
             shared: &self.shared,
             subscribers,
         };
-        emitter.deleted(&seen, &mut self.index);
+        emitter.deleted(&meta, &mut self.index);
     }
 
     /// A complete list at `version`.
@@ -134,7 +139,7 @@ impl Bed {
         };
         let mut list = FullList::new(emitter, &mut self.given, first);
         for object in objects {
-            list.listed(&seen(&self.key, object), &mut self.index);
+            list.listed(&raw(object), &mut self.index);
         }
         list.finish(version, &mut self.index, &mut self.given);
     }
@@ -142,7 +147,7 @@ impl Bed {
     /// A list beside the watch, of which this is the last page.
     pub(super) fn side_list(&mut self, objects: &[&Value], takers: &[Subscriber]) -> SideList {
         let source = Source::new(self.shared.client.clone(), &self.key);
-        let objects = objects.iter().map(|object| (*object).clone()).collect();
+        let objects = objects.iter().map(|object| raw(object)).collect();
         let takers = takers.iter().map(|t| (t.clone(), self.given.take_part(t)));
         SideList::of_one_page(&source, takers.collect(), objects)
     }
@@ -168,7 +173,12 @@ pub(super) fn told(served: &[Served]) -> Vec<String> {
 }
 
 fn seen(key: &WatchKey, object: &Value) -> Seen {
-    Seen::new(object.clone(), &key.served).unwrap()
+    Seen::new(&raw(object), &key.served).unwrap()
+}
+
+/// As it comes from the apiserver.
+pub(super) fn raw(object: &Value) -> Object {
+    RawValue::from_string(object.to_string()).unwrap()
 }
 
 /// A ConfigMap of namespace `lab`.
@@ -177,6 +187,16 @@ pub(super) fn map(name: &str, uid: &str, version: u32, value: &str) -> Value {
         "metadata": {"namespace": "lab", "name": name, "uid": uid, "resourceVersion": version.to_string()},
         "data": {"k": value},
     })
+}
+
+/// The same, nested deeper than can be read.
+pub(super) fn deep(mut object: Value) -> Value {
+    let mut value = json!("bottom");
+    for _ in 0..200 {
+        value = json!([value]);
+    }
+    object["data"] = json!({ "k": value });
+    object
 }
 
 /// The same, told to go.

@@ -3,3 +3,4 @@
 mod bed;
 mod full_list;
 mod side_list;
+mod unreadable;
