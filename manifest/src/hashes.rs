@@ -21,19 +21,59 @@ pub fn managed_fields_hash(object: &Value) -> Option<SpecHash> {
     Some(SpecHash::of(&serde_json::to_vec(fields).ok()?))
 }
 
-/// Hash of the canonical manifest with `spec.replicas` left out: equal before and after a scale.
-///
-/// `None` where `spec.replicas` is no integer, or the object has no canonical form.
-#[must_use]
-pub fn hash_without_replicas(object: &Value) -> Option<SpecHash> {
-    replicas(object)?;
-    let mut cut = cut_of(object);
-    cut.add(["spec", "replicas"].map(|key| Step::Key(Cow::Borrowed(key))));
-    let text = text_without(object, &cut).ok()?;
-    Some(SpecHash::of(&text))
+/// Where the objects of a type keep how many replicas they want: what a write to their scale
+/// subresource changes, and all that it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicasPath(Vec<String>);
+
+impl Default for ReplicasPath {
+    /// `.spec.replicas`, where all types that come with Kubernetes have it.
+    fn default() -> Self {
+        Self(["spec", "replicas"].map(str::to_owned).into())
+    }
 }
 
-/// `spec.replicas`, where it is an integer.
+impl ReplicasPath {
+    /// As a CustomResourceDefinition spells it in `subresources.scale.specReplicasPath`: keys, each
+    /// after a dot. `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let keys: Vec<String> = text
+            .strip_prefix('.')?
+            .split('.')
+            .map(str::to_owned)
+            .collect();
+        (!keys.iter().any(String::is_empty)).then_some(Self(keys))
+    }
+
+    /// The replicas of an object, where they are an integer.
+    #[must_use]
+    pub fn replicas(&self, object: &Value) -> Option<i64> {
+        self.value(object)?.as_i64()
+    }
+
+    /// Hash of the canonical manifest with the replicas left out: equal before and after a scale,
+    /// also after one that sets them for the first time.
+    ///
+    /// `None` where they are there and no integer, or the object has no canonical form.
+    #[must_use]
+    pub fn hash_without(&self, object: &Value) -> Option<SpecHash> {
+        if self.value(object).is_some_and(|value| !value.is_i64()) {
+            return None;
+        }
+        let mut cut = cut_of(object);
+        let keys = self.0.iter().cloned();
+        cut.add(keys.map(|key| Step::Key(Cow::Owned(key))));
+        let text = text_without(object, &cut).ok()?;
+        Some(SpecHash::of(&text))
+    }
+
+    fn value<'a>(&self, object: &'a Value) -> Option<&'a Value> {
+        self.0.iter().try_fold(object, |value, key| value.get(key))
+    }
+}
+
+/// `spec.replicas` of a Scale, where it is an integer.
 #[must_use]
 pub fn replicas(object: &Value) -> Option<i64> {
     object.pointer("/spec/replicas")?.as_i64()
@@ -78,24 +118,65 @@ mod tests {
 
     #[test]
     fn a_scale_changes_the_replicas_and_nothing_else() {
+        let path = ReplicasPath::default();
         let (one, five) = (deployment(&json!(1)), deployment(&json!(5)));
-        assert_eq!((replicas(&one), replicas(&five)), (Some(1), Some(5)));
-        assert!(hash_without_replicas(&one).is_some());
-        assert_eq!(hash_without_replicas(&one), hash_without_replicas(&five));
+        assert_eq!(path.replicas(&one), Some(1));
+        assert_eq!(path.replicas(&five), Some(5));
+        assert!(path.hash_without(&one).is_some());
+        assert_eq!(path.hash_without(&one), path.hash_without(&five));
         let mut other = five;
         other["spec"]["paused"] = json!(false);
-        assert_ne!(hash_without_replicas(&one), hash_without_replicas(&other));
+        assert_ne!(path.hash_without(&one), path.hash_without(&other));
     }
 
     #[test]
-    fn what_has_no_replicas_can_not_be_scaled() {
+    fn replicas_are_where_the_definition_says() {
+        let object = |workers: &Value, replicas: u32| {
+            json!({
+                "apiVersion": "example.com/v1", "kind": "Pool", "metadata": {"name": "p"},
+                "spec": {"nodes": {"workers": workers, "zone": "a"}, "replicas": replicas},
+            })
+        };
+        let path = ReplicasPath::parse(".spec.nodes.workers").expect("a path");
+        let (one, five) = (object(&json!(1), 7), object(&json!(5), 7));
+        assert_eq!(path.replicas(&five), Some(5));
+        assert_eq!(path.hash_without(&one), path.hash_without(&five));
+        let other = object(&json!(5), 8);
+        assert_ne!(path.hash_without(&one), path.hash_without(&other));
+    }
+
+    #[test]
+    fn a_first_scale_is_one_too() {
+        let path = ReplicasPath::default();
+        let scaled = deployment(&json!(1));
+        let mut unset = scaled.clone();
+        unset["spec"]
+            .as_object_mut()
+            .expect("a map")
+            .remove("replicas");
+        assert_eq!(path.replicas(&unset), None);
+        assert!(path.hash_without(&unset).is_some());
+        assert_eq!(path.hash_without(&unset), path.hash_without(&scaled));
+    }
+
+    #[test]
+    fn what_has_other_replicas_can_not_be_scaled() {
+        let path = ReplicasPath::default();
         for replicas in [json!(null), json!("3"), json!(1.5)] {
-            assert_eq!(hash_without_replicas(&deployment(&replicas)), None);
+            assert_eq!(path.hash_without(&deployment(&replicas)), None);
         }
+        let no_kind = json!({"spec": {"replicas": 1}});
+        assert_eq!(path.hash_without(&no_kind), None);
+    }
+
+    #[test]
+    fn paths_are_those_of_a_definition() {
         assert_eq!(
-            hash_without_replicas(&json!({"spec": {"replicas": 1}})),
-            None,
-            "no kind"
+            ReplicasPath::parse(".spec.replicas"),
+            Some(ReplicasPath::default())
         );
+        for text in ["", ".", "spec.replicas", ".spec.", ".spec..replicas"] {
+            assert_eq!(ReplicasPath::parse(text), None, "{text}");
+        }
     }
 }

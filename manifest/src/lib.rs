@@ -13,7 +13,7 @@ mod sanitize;
 mod yaml;
 
 pub use canonical::{CanonicalizeError, Manifest, canonicalize};
-pub use hashes::{hash_without_replicas, managed_fields_hash, replicas};
+pub use hashes::{ReplicasPath, managed_fields_hash, replicas};
 pub use identity::{Identity, ParseSpecHashError, SpecHash};
 pub use left_out::{LeftOut, left_out};
 pub use path::{

@@ -34,7 +34,7 @@ pub struct Sighting {
     pub spec_hash: SpecHash,
     /// Of the new `metadata.managedFields`, where the object has any.
     pub managed_fields_hash: Option<SpecHash>,
-    /// The new `spec.replicas`, only where nothing but it changed.
+    /// The new replicas, wherever the type keeps them, only where nothing but they changed.
     pub scaled_to: Option<i64>,
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use kube::core::discovery::v2::{APIGroupDiscovery, APIGroupDiscoveryList, APIResourceDiscovery};
+use manifest::ReplicasPath;
 
 /// A type that can be listed and watched, at one version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +20,8 @@ pub struct ServedType {
     pub kind: String,
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
+    /// What its scale subresource writes to; `None` for a type without one.
+    pub replicas: Option<ReplicasPath>,
 }
 
 impl ServedType {
@@ -129,12 +132,15 @@ impl Catalog {
         if !can("list") || !can("watch") {
             return;
         }
+        let mut subresources = resource.subresources.iter();
+        let is_scaled = subresources.any(|s| s.subresource.as_deref() == Some("scale"));
         let served = Arc::new(ServedType {
             group: group.to_owned(),
             version: version.to_owned(),
             resource: plural.clone(),
             kind,
             namespaced: resource.scope.as_deref() == Some("Namespaced"),
+            replicas: is_scaled.then(ReplicasPath::default),
         });
         self.entries
             .entry((group.to_owned(), plural.clone()))
@@ -160,6 +166,38 @@ impl Catalog {
     /// Each type's versions, preferred first.
     pub fn types(&self) -> impl Iterator<Item = &[Arc<ServedType>]> {
         self.entries.values().map(|e| e.versions.as_slice())
+    }
+
+    /// Types with a scale subresource whose definition may say what it writes to, each by its first
+    /// version. Those that come with Kubernetes have no definition, and no dot in their group.
+    pub(super) fn scaled_by_definition(&self) -> Vec<Arc<ServedType>> {
+        let scaled = |e: &&Entry| e.versions.iter().any(|v| v.replicas.is_some());
+        let types = self.entries.values().filter(scaled);
+        types
+            .map(|e| e.versions[0].clone())
+            .filter(|served| served.group.contains('.'))
+            .collect()
+    }
+
+    /// Notes what the scale subresource of a type writes to, in those of its versions that have one.
+    pub(super) fn set_replicas(
+        &mut self,
+        of: &ServedType,
+        path: impl Fn(&str) -> Option<ReplicasPath>,
+    ) {
+        let Some(entry) = self
+            .entries
+            .get_mut(&(of.group.clone(), of.resource.clone()))
+        else {
+            return;
+        };
+        for served in &mut entry.versions {
+            if served.replicas.is_some()
+                && let Some(path) = path(&served.version)
+            {
+                Arc::make_mut(served).replicas = Some(path);
+            }
+        }
     }
 
     /// Groups of which a part could not be discovered.
@@ -223,6 +261,7 @@ impl Catalog {
                 resource: (*resource).to_owned(),
                 kind: (*kind).to_owned(),
                 namespaced: *namespaced,
+                replicas: None,
             });
             catalog
                 .entries
@@ -272,6 +311,55 @@ mod tests {
             );
         }
         assert_eq!(catalog.suggest("secrets"), None);
+    }
+
+    /// A group as the apiserver describes it: with one type, scaled in `v1` and not in `v2`.
+    fn group(name: &str, resource: &str) -> APIGroupDiscoveryList {
+        let version = |version: &str, subresources: serde_json::Value| {
+            serde_json::json!({
+                "version": version, "freshness": "Current",
+                "resources": [{
+                    "resource": resource, "scope": "Namespaced", "singularResource": "thing",
+                    "responseKind": {"group": "", "version": "", "kind": "Thing"},
+                    "verbs": ["list", "watch"], "subresources": subresources,
+                }],
+            })
+        };
+        let scale = serde_json::json!([
+            {"subresource": "status", "verbs": ["get"]},
+            {"subresource": "scale", "verbs": ["get", "update"],
+             "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}},
+        ]);
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
+            "items": [{
+                "metadata": {"name": name},
+                "versions": [version("v1", scale), version("v2", serde_json::json!([]))],
+            }],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_a_scale_writes_to_is_spec_replicas_unless_a_definition_says_otherwise() {
+        let nothing = serde_json::json!({"metadata": {}, "items": []});
+        let core: APIGroupDiscoveryList = serde_json::from_value(nothing).unwrap();
+        let replicas = |catalog: &Catalog, group: &str, resource: &str| -> Vec<_> {
+            let versions = catalog.versions(group, resource).iter();
+            versions.map(|v| v.replicas.clone()).collect()
+        };
+
+        let catalog = Catalog::new(&core, &group("apps", "deployments"));
+        let default = Some(ReplicasPath::default());
+        assert_eq!(replicas(&catalog, "apps", "deployments"), [default, None]);
+        assert_eq!(catalog.scaled_by_definition(), []);
+
+        let mut catalog = Catalog::new(&core, &group("example.com", "pools"));
+        let scaled = catalog.scaled_by_definition();
+        assert_eq!(scaled.len(), 1);
+        let path = ReplicasPath::parse(".spec.workers");
+        catalog.set_replicas(&scaled[0], |_| path.clone());
+        assert_eq!(replicas(&catalog, "example.com", "pools"), [path, None]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kube::api::{ListParams, Request};
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use manifest::ReplicasPath;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
@@ -91,6 +92,9 @@ impl Refresher {
                         found.keep(&known, &served);
                     }
                 }
+                for served in found.scaled_by_definition() {
+                    self.read_replicas(&mut found, &known, &served).await;
+                }
                 self.catalog.send_if_modified(|known| {
                     if **known == found {
                         return false;
@@ -110,6 +114,36 @@ impl Refresher {
 }
 
 impl Refresher {
+    /// Notes what a custom resource's scale subresource writes to. Where its definition can't be
+    /// read now, what was known stays known: a watch would begin anew for each change of mind.
+    async fn read_replicas(&self, found: &mut Catalog, known: &Catalog, served: &ServedType) {
+        let definition = self.definition(served).await;
+        if let Ok(Some(definition)) = definition {
+            found.set_replicas(served, |version| replicas_path(&definition, version));
+            return;
+        }
+        // An aggregated API has none, and one that is being deleted is gone before its type is.
+        if let Err(error) = definition {
+            debug!(%served, %error, "its definition can't be read");
+        }
+        let versions = known.versions(&served.group, &served.resource);
+        found.set_replicas(served, |version| {
+            let before = versions.iter().find(|served| served.version == version)?;
+            before.replicas.clone()
+        });
+    }
+
+    /// By a list of one name, as there may be no right to get.
+    async fn definition(
+        &self,
+        served: &ServedType,
+    ) -> kube::Result<Option<CustomResourceDefinition>> {
+        let name = format!("metadata.name={}.{}", served.resource, served.group);
+        let api = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let list = api.list(&ListParams::default().fields(&name)).await?;
+        Ok(list.items.into_iter().next())
+    }
+
     /// Only 404 says so; an apiserver that starts, or whose backend is away, answers 503.
     async fn is_gone(&self, served: &ServedType) -> bool {
         let request = Request::new(served.url_path(None)).list(&ListParams::default().limit(1));
@@ -117,6 +151,14 @@ impl Refresher {
         let answer = self.client.request::<serde_json::Value>(request).await;
         matches!(answer, Err(kube::Error::Api(status)) if status.code == 404)
     }
+}
+
+/// What the scale subresource of this version writes to, by the definition.
+fn replicas_path(definition: &CustomResourceDefinition, version: &str) -> Option<ReplicasPath> {
+    let mut versions = definition.spec.versions.iter();
+    let version = versions.find(|v| v.name == version)?;
+    let scale = version.subresources.as_ref()?.scale.as_ref()?;
+    ReplicasPath::parse(&scale.spec_replicas_path)
 }
 
 /// Pokes whenever an object of this type changes; never ends.

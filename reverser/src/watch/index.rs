@@ -15,7 +15,7 @@ pub(super) struct Entry {
     pub(super) resource_version: Box<str>,
     /// Of the last version that could be read, which its file holds. `None` where there was none.
     pub(super) spec_hash: Option<SpecHash>,
-    /// Without `spec.replicas`, for types that have it.
+    /// Without the replicas, for types with a scale subresource.
     pub(super) unscaled_hash: Option<SpecHash>,
     /// A deletionTimestamp was seen, and the file went.
     pub(super) terminating: bool,

@@ -151,8 +151,14 @@ impl Seen {
             spec_hash: manifest.hash,
             text: manifest.text.into(),
             managed_fields_hash: manifest::managed_fields_hash(&object),
-            replicas: manifest::replicas(&object),
-            unscaled_hash: manifest::hash_without_replicas(&object),
+            replicas: served
+                .replicas
+                .as_ref()
+                .and_then(|path| path.replicas(&object)),
+            unscaled_hash: served
+                .replicas
+                .as_ref()
+                .and_then(|path| path.hash_without(&object)),
         })
     }
 

@@ -207,6 +207,7 @@ mod tests {
                 resource: resource.to_owned(),
                 kind: String::new(),
                 namespaced,
+                replicas: None,
             }),
             everywhere: namespaces.is_empty().then_some(Operations::ALL),
             namespaces: namespaces

@@ -15,6 +15,7 @@ mod metrics;
 mod operations;
 mod reconcile;
 mod refusals;
+mod scaling;
 mod secrets;
 mod seeing;
 mod ssh;
