@@ -109,7 +109,7 @@ impl<'a> Finder<'a> {
         match rule.target {
             Target::Field(path) => {
                 let owners = match rule.when {
-                    When::Always => Owners::default(),
+                    When::Always | When::Where(..) => Owners::default(),
                     When::Allocated(_) => self.owners.clone(),
                 };
                 self.follow(self.object, path, &owners, &rule.when);
@@ -184,8 +184,13 @@ impl<'a> Finder<'a> {
     }
 
     fn applies(&self, value: &Value, owners: &Owners<'_>, when: &When) -> bool {
-        let When::Allocated(intents) = when else {
-            return true;
+        let intents = match when {
+            When::Always => return true,
+            When::Where(path, value) => {
+                let field = path.iter().try_fold(self.object, |at, key| at.get(key));
+                return field.is_some_and(|field| field == value);
+            }
+            When::Allocated(intents) => intents,
         };
         let meant = |intent: &Intent| match intent {
             Intent::Text(text) => value == text,

@@ -38,6 +38,8 @@ pub(super) enum Target {
 
 pub(super) enum When {
     Always,
+    /// Only in objects in which this field has this value.
+    Where(&'static [&'static str], &'static str),
     /// Unless a field manager owns it that is no known controller, or there is other evidence of
     /// intent.
     Allocated(&'static [Intent]),
@@ -66,6 +68,13 @@ impl Rule {
         self.source
     }
 
+    const fn only_where(self, path: &'static [&'static str], value: &'static str) -> Self {
+        Self {
+            when: When::Where(path, value),
+            ..self
+        }
+    }
+
     const fn unless(self, intents: &'static [Intent]) -> Self {
         Self {
             when: When::Allocated(intents),
@@ -88,6 +97,7 @@ impl fmt::Display for Rule {
         }
         match self.when {
             When::Always => Ok(()),
+            When::Where(path, value) => write!(f, " where {} is {value}", path.join(".")),
             When::Allocated(_) => f.write_str(", unless somebody set it"),
         }
     }
@@ -219,6 +229,7 @@ pub(super) static RULES: &[Rule] = &[
     allocated(SERVICE, &["spec", "ipFamilies"], "follows from this cluster's ranges", SERVICE_ALLOC),
     allocated(SERVICE, &["spec", "ipFamilyPolicy"], "follows from this cluster's ranges", SERVICE_ALLOC),
     allocated(SERVICE, &["spec", "ports", "[]", "nodePort"], "allocated from this cluster's range", SERVICE_ALLOC),
+    always(SERVICE, Target::Field(&["spec", "internalTrafficPolicy"]), "the API drops it, but watches show its default", "pkg/registry/core/service/storage/storage.go, defaultOnRead").only_where(&["spec", "type"], "ExternalName"),
     allocated(SERVICE, &["spec", "healthCheckNodePort"], "allocated from this cluster's range", SERVICE_ALLOC),
     allocated(CLAIM, &["spec", "volumeName"], "the volume that the binder found", "pkg/controller/volume/persistentvolume/pv_controller.go"),
     allocated(CLAIM, &["spec", "storageClassName"], "this cluster's default class", "plugin/pkg/admission/storage/storageclass/setdefault").unless(&[Intent::Text("")]),

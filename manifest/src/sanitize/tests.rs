@@ -130,6 +130,20 @@ fn headless_service_stays_headless() {
 }
 
 #[test]
+fn external_name_is_the_same_admitted_listed_and_watched() {
+    let mut watched = service();
+    watched["spec"]["type"] = "ExternalName".into();
+    let mut listed = watched.clone();
+    listed["spec"]
+        .as_object_mut()
+        .unwrap()
+        .remove("internalTrafficPolicy");
+    assert_eq!(sanitized(watched), sanitized(listed));
+    let kept = sanitized(service());
+    assert_eq!(kept["spec"]["internalTrafficPolicy"], "Cluster");
+}
+
+#[test]
 fn claim_keeps_its_wishes_and_loses_its_volume() {
     let object = json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
