@@ -144,12 +144,9 @@ fn decide_update(sighting: &Sighting, candidates: &[&Observation], rivals: &[usi
             },
         );
     }
-    let by_fields = || rivals().filter(|&i| fields(i) == Fields::Equal);
-    if by_fields().next().is_some() {
-        return one_user(candidates, by_fields()).map_or_else(Decision::from, Decision::Exact);
-    }
-    one_user(candidates, rivals().filter(|&i| bytes(i)))
-        .map_or_else(Decision::from, Decision::Exact)
+    // Bytes alone prove nothing where the managedFields differ: they are stored as they were admitted.
+    let by_fields = rivals().filter(|&i| fields(i) == Fields::Equal);
+    one_user(candidates, by_fields).map_or_else(Decision::from, Decision::Exact)
 }
 
 /// The chain of versions is broken: any of these may have been written, and in any number.

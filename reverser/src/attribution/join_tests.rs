@@ -43,10 +43,13 @@ fn managed_fields_tell_equal_bytes_apart() {
 }
 
 #[test]
-fn equal_bytes_are_enough_where_nobody_rivals() {
-    let candidates = [managed(update("alice", "5", "x"), "as admitted")];
+fn equal_bytes_prove_nothing_beside_other_managed_fields() {
+    let candidates = [managed(update("alice", "5", "x"), "12:00:01")];
     let mut sighting = updated("5", "x");
-    sighting.managed_fields_hash = Some(hash("as stored"));
+    sighting.managed_fields_hash = Some(hash("12:00:02"));
+    assert_eq!(decided(&sighting, &candidates), Decision::Unseen);
+    // Without them, they are all there is.
+    sighting.managed_fields_hash = None;
     assert_eq!(decided(&sighting, &candidates), Decision::Exact(0));
 }
 
