@@ -19,5 +19,6 @@ mod scaling;
 mod secrets;
 mod seeing;
 mod ssh;
+mod stream;
 mod testbed;
 mod unreadable;
