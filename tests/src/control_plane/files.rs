@@ -13,6 +13,8 @@ pub(super) struct Files {
     directory: PathBuf,
     pub(super) endpoint: Endpoint,
     pub(super) admin: Credential,
+    /// Signs client certificates.
+    pub(super) authority: Authority,
 }
 
 // === impl Files ===
@@ -48,10 +50,11 @@ impl Files {
             directory: directory.to_owned(),
             endpoint,
             admin,
+            authority,
         };
         for (name, contents) in [
-            ("ca.crt", authority.pem()),
-            ("ca.key", authority.key_pem()),
+            ("ca.crt", files.authority.pem()),
+            ("ca.key", files.authority.key_pem()),
             ("apiserver.crt", serving.certificate),
             ("apiserver.key", serving.key),
             ("front-proxy-ca.crt", front_proxy_authority.pem()),

@@ -38,6 +38,8 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct Options {
     /// Further flags for kube-apiserver.
     pub apiserver_args: Vec<String>,
+    /// The audit policy (JSON), in place of the usual one, which logs no bodies.
+    pub audit_policy: Option<String>,
 }
 
 /// A running control plane. Ended when dropped, and with the process at the latest.
@@ -92,6 +94,9 @@ impl ControlPlane {
         };
         let directory = temp_dir("control-plane")?;
         let files = Files::write(directory.path(), ports.apiserver)?;
+        if let Some(policy) = &options.audit_policy {
+            write_private(&files.path("audit-policy.json"), policy)?;
+        }
         // Building a program blocks for minutes, and a file lock with it.
         let (directory, files, processes) = {
             let (assets, extra) = (assets.clone(), options.apiserver_args.clone());
@@ -204,6 +209,20 @@ impl ControlPlane {
             .client(Credential::Token(token.to_owned()).auth_info())
     }
 
+    /// A client that authenticates by a certificate of this common name and these organisations: a user name of any bytes, where
+    /// impersonation takes only what a header can hold.
+    ///
+    /// # Errors
+    /// If it can't be signed.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn client_certified(&self, user: &str, groups: &[&str]) -> Result<kube::Client> {
+        let identity = self.files.authority.client(user, groups)?;
+        let credential = Credential::Certificate(identity);
+        Ok(self.files.endpoint.client(credential.auth_info()))
+    }
+
     /// A token for a ServiceAccount, valid for an hour, through the TokenRequest API.
     ///
     /// # Errors
@@ -254,8 +273,14 @@ impl ControlPlane {
     /// If the log can't be read.
     #[must_use]
     pub fn audit_log(&self) -> Vec<AuditEvent> {
-        audit::read(&self.directory.path().join("audit.log"))
+        audit::read(&self.audit_log_path())
             .unwrap_or_else(|error| panic!("the audit log can't be read: {error:#}"))
+    }
+
+    /// The audit log itself: a JSON object a line.
+    #[must_use]
+    pub fn audit_log_path(&self) -> PathBuf {
+        self.directory.path().join("audit.log")
     }
 
     /// The directory of its logs and data.
