@@ -89,6 +89,8 @@ pub(crate) enum Part {
     Lag,
     /// What the sidecar adds to a write, and how much of it one core takes
     Webhook,
+    /// Commits of one file, in small trees and in large ones
+    Commits,
 }
 
 // === impl Args ===

@@ -4,6 +4,7 @@
 //! version, or with a wrong author, or where the sidecar does not tell of a write that it saw.
 
 mod args;
+mod commits;
 mod history;
 mod lab;
 mod lag;
@@ -18,16 +19,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
+use reverser::git::timeouts::{Timeouts, init_process};
 use tests::ControlPlane;
 use tests::reverser::{Options, Reverser};
 
 use args::{Args, Part};
 use lab::Lab;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(&args).await {
+fn main() -> ExitCode {
+    match start() {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
         Ok(faults) => {
             eprintln!("\n{} things are not as they should be:", faults.len());
@@ -44,9 +44,24 @@ async fn main() -> ExitCode {
 }
 
 /// Returns what is wrong, in Git or with an answer.
+fn start() -> Result<Vec<String>> {
+    let args = Args::parse();
+    // Before there is a second thread, as the programs do.
+    let home = tempfile::tempdir()?;
+    init_process(home.path(), Timeouts::default())?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(run(&args))
+}
+
 async fn run(args: &Args) -> Result<Vec<String>> {
     let busy_before = noise::busy().await;
     let mut faults = Vec::new();
+    if args.measures(Part::Commits) {
+        commits()?;
+    }
+    if [Part::Seed, Part::Lag, Part::Webhook]
+        .into_iter()
+        .any(|part| args.measures(part))
     {
         let plane = ControlPlane::start(tests::control_plane::Options::default()).await?;
         let options = Options {
@@ -91,6 +106,19 @@ async fn to_git(args: &Args, plane: &ControlPlane, reverser: &Reverser) -> Resul
         }
     }
     Ok(faults)
+}
+
+fn commits() -> Result<()> {
+    let mut costs = Vec::new();
+    for shape in commits::SHAPES {
+        say(&format!(
+            "commits: {} files in {} folders",
+            shape.files, shape.folders
+        ));
+        costs.push((shape, commits::measure(shape)?));
+    }
+    println!("{}", report::commits(&costs));
+    Ok(())
 }
 
 async fn seed(args: &Args, lab: &Lab<'_>, reverser: &Reverser) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::commits::{Cost, Shape};
 use crate::lag::Outcome;
 use crate::seed::{Phases, Round};
 
@@ -128,6 +129,35 @@ pub(crate) fn lag(title: &str, outcomes: &[(String, Outcome)]) -> String {
     });
     row("reverser: peak memory, MiB", 1, &|o| mib(o.done.0.peak_kib));
     row("webhook: peak memory, MiB", 1, &|o| mib(o.done.1.peak_kib));
+    table.text
+}
+
+/// Commits of one file, a column for each tree; ratios are to the first.
+pub(crate) fn commits(costs: &[(Shape, Cost)]) -> String {
+    let columns: Vec<String> = costs
+        .iter()
+        .map(|(shape, _)| format!("{} files in {} folders", shape.files, shape.folders))
+        .collect();
+    let mut table = Table::new("commits of one file, each", &columns);
+    let mut row = |name: &str, of: &dyn Fn(&Cost) -> Duration| {
+        let values: Vec<f64> = costs
+            .iter()
+            .map(|(_, cost)| of(cost).as_secs_f64())
+            .collect();
+        let first = values.first().copied().unwrap_or_default();
+        table.row(
+            name,
+            values
+                .iter()
+                .map(|v| format!("{:.2} ({:.2})", v * 1e3, v / first)),
+        );
+    };
+    row("made in memory, ms (ratio)", &|c| c.made);
+    row("**made, and 200 of them saved and pushed, ms**", &|c| {
+        c.pushed
+    });
+    row("of that, processor time, ms", &|c| c.cpu);
+    row("made, saved and pushed one by one, ms", &|c| c.one_by_one);
     table.text
 }
 

@@ -16,7 +16,7 @@ pub use rustix::process::Signal;
 
 pub(crate) use guard::Guard;
 pub use guard::{MARK_VARIABLE, directory, mark, temp_dir};
-pub use usage::Usage;
+pub use usage::{Usage, own_usage};
 
 /// How much of a log goes into an error.
 const TAIL_BYTES: u64 = 4096;

@@ -33,6 +33,12 @@ impl Usage {
     }
 }
 
+/// What this process itself has taken so far, all of its threads; `None` where there is no `/proc`.
+#[must_use]
+pub fn own_usage() -> Option<Usage> {
+    Usage::of(std::process::id())
+}
+
 /// Lets the peak begin anew at what is resident now (proc(5), `clear_refs`).
 pub(super) fn reset_peak(pid: u32) -> bool {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
