@@ -386,6 +386,101 @@ fn shallow_clone_is_pushed_from_after_it_was_opened_again() {
     repo.fsck().unwrap();
 }
 
+/// A large folder, changed in many commits, saved more than once, by a process that is then killed.
+fn killed_before_the_push(repo: &Repo, work_dir: &Path) {
+    let mut engine = open(work_dir, repo.url(), Credentials::none()).unwrap();
+    let mut all = plan("filler", "x/0000.yaml", "0\n");
+    for n in 1..300 {
+        let one = plan("", &format!("x/{n:04}.yaml"), &format!("{n}\n"));
+        all.changes.extend(one.changes);
+    }
+    engine.commit(all).unwrap();
+    for n in 0..60 {
+        let author = if n % 2 == 0 { "alice" } else { "bob" };
+        let path = format!("x/{:04}.yaml", n * 5);
+        engine.commit(plan(author, &path, "changed\n")).unwrap();
+        if n % 20 == 0 {
+            engine.persist().unwrap();
+        }
+    }
+    engine.persist().unwrap();
+}
+
+fn is_all_there(repo: &Repo) {
+    repo.fsck().unwrap();
+    assert_eq!(repo.files().len(), 301);
+    assert_eq!(repo.file("x/0295.yaml").unwrap(), b"changed\n");
+    assert_eq!(repo.file("x/0296.yaml").unwrap(), b"296\n");
+    let log = repo.log();
+    let by = |name: &str| log.iter().filter(|c| c.author().starts_with(name)).count();
+    assert_eq!((log.len(), by("alice"), by("bob")), (62, 30, 30));
+}
+
+#[test]
+fn what_a_killed_process_saved_is_pushed_as_it_is() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let directory = temp_dir("engine").unwrap();
+    killed_before_the_push(&repo, directory.path());
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    assert_eq!(engine.resumed(), Resumed::Kept { commits: 61 });
+    engine.push().unwrap();
+    is_all_there(&repo);
+}
+
+#[test]
+fn what_was_saved_is_found_without_a_list_of_packs_and_over_a_tip_that_moved() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let directory = temp_dir("engine").unwrap();
+    killed_before_the_push(&repo, directory.path());
+    let state = directory.path().join("clone/gitops-reverser-state");
+    let text = std::fs::read_to_string(&state).unwrap();
+    assert!(text.lines().count() > 2);
+    let commits: Vec<&str> = text.lines().take(2).collect();
+    std::fs::write(&state, commits.join("\n")).unwrap();
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    assert_eq!(engine.resumed(), Resumed::Kept { commits: 61 });
+    repo.commit_as_outsider("README.md", "theirs\n");
+    let outcome = engine.push().unwrap();
+    assert_eq!(
+        outcome,
+        PushOutcome::Pushed {
+            commits: 61,
+            replays: 1
+        }
+    );
+    assert_eq!(repo.file("README.md").unwrap(), b"theirs\n");
+    repo.fsck().unwrap();
+    assert_eq!(repo.log().len(), 63);
+}
+
+/// A server would refuse it again and again.
+#[test]
+fn pack_that_the_disk_has_spoilt_is_not_sent() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let directory = temp_dir("engine").unwrap();
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    engine.persist().unwrap();
+    let state = directory.path().join("clone/gitops-reverser-state");
+    let state = std::fs::read_to_string(&state).unwrap();
+    let pack = directory
+        .path()
+        .join("clone/objects/pack")
+        .join(state.lines().nth(2).unwrap());
+    let mut bytes = std::fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    let requests = server.requests();
+    let error = engine.push().unwrap_err();
+    assert!(error.is_corrupt_clone(), "{error}");
+    assert_eq!(server.requests(), requests);
+    assert_eq!(repo.log().len(), 1);
+}
+
 /// The branch moves, the answer gets lost: a hook that outlasts our patience, after the fact.
 #[test]
 fn push_whose_answer_is_lost_counts_as_done() {

@@ -1,9 +1,10 @@
 //! From plans to commits.
 
-use git2::{ObjectType, Oid};
+use git2::Oid;
 
-use super::engine::Engine;
+use super::engine::{Engine, Made};
 use super::error::EngineError;
+use super::object::{CommitText, blob_id, signed};
 use super::path;
 use super::tree::{Applied, Edit, Edits};
 use crate::commit::{CommitPlan, Signature};
@@ -41,24 +42,28 @@ impl Engine {
             message,
             changes,
         } = plan;
-        let local = |error: git2::Error| EngineError::local("cannot make a commit", &error);
         let mut edits = Edits::default();
         for change in &changes {
             path::check(&change.path)?;
             let edit = match &change.content {
                 Some(content) => Edit::Write {
-                    oid: Oid::hash_object(ObjectType::Blob, content).map_err(local)?,
+                    oid: blob_id(content),
                     content,
                 },
                 None => Edit::Remove,
             };
             edits.add(change.path.as_bytes(), edit)?;
         }
-        let author = signature(&author)?;
-        let Some((oid, applied)) = self.build(self.tip(), &edits, &author, &message)? else {
+        let author = signed(&signature(&author)?);
+        let Some((made, applied)) = self.build(self.tip(), &edits, author, message.into_bytes())?
+        else {
             return Ok(CommitOutcome::Unchanged);
         };
-        self.unpushed.push(oid);
+        let oid = made.commit;
+        self.unpushed.push(made);
+        if self.store.is_full() {
+            self.store.save()?;
+        }
         let Applied {
             written,
             deleted,
@@ -77,45 +82,34 @@ impl Engine {
         &mut self,
         parent: Option<Oid>,
         edits: &Edits<'_>,
-        author: &git2::Signature<'_>,
-        message: &str,
-    ) -> Result<Option<(Oid, Applied)>, EngineError> {
-        let local = |error: git2::Error| EngineError::local("cannot make a commit", &error);
+        author: Vec<u8>,
+        message: Vec<u8>,
+    ) -> Result<Option<(Made, Applied)>, EngineError> {
         let before = parent.map(|parent| self.tree_of(parent)).transpose()?;
-        let committer = signature(&self.options.committer)?;
+        let committer = signed(&signature(&self.options.committer)?);
         let mut applied = Applied::default();
-        let tree = {
-            let mut objects = self.store.objects()?;
-            match edits
-                .apply(&mut objects, before, &mut applied)
-                .map_err(local)?
-            {
-                Some(tree) => tree,
-                None if before.is_none() => return Ok(None),
-                None => objects.write(ObjectType::Tree, &[]).map_err(local)?,
-            }
+        let mut made = Vec::new();
+        let mut objects = self.store.objects(&mut made);
+        let tree = match edits.apply(&mut objects, before, &mut applied)? {
+            Some(tree) => tree,
+            None if before.is_none() => return Ok(None),
+            None => objects.write_tree(before, &[], &[]),
         };
         if Some(tree) == before {
             return Ok(None);
         }
-        let repository = self.store.repository();
-        let text = {
-            let tree = repository.find_tree(tree).map_err(local)?;
-            let parents = parent
-                .map(|parent| repository.find_commit(parent))
-                .transpose()
-                .map_err(local)?;
-            let parents: Vec<_> = parents.iter().collect();
-            repository
-                .commit_create_buffer(author, &committer, message, &tree, &parents)
-                .map_err(local)?
+        let text = CommitText {
+            tree,
+            parent,
+            author,
+            message,
         };
-        let oid = self
-            .store
-            .objects()?
-            .write(ObjectType::Commit, &text)
-            .map_err(local)?;
-        Ok(Some((oid, applied)))
+        let commit = objects.write_commit(&text.into_bytes(&committer), parent);
+        let made = Made {
+            commit,
+            objects: made,
+        };
+        Ok(Some((made, applied)))
     }
 }
 

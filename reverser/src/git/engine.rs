@@ -10,13 +10,18 @@ use super::error::EngineError;
 use super::fetch::{self, Tips};
 use super::read::FolderCache;
 use super::session::Session;
-use super::store::{Recorded, Store};
+use super::store::Store;
+use super::tree::compare;
 use super::url::RepoUrl;
 use crate::commit::Signature;
 
 /// A clone with more packs than this is fetched afresh at the next opening: each push adds a pack, and a few hundred of them
 /// slow every look-up down.
 const MAX_PACKS: usize = 200;
+
+/// What a clone may have grown by since it was opened before it is fetched afresh, in bytes; and by as much as it was. It holds
+/// every version that was pushed, of which the remote's tip is the only one that is needed.
+const MAX_GROWTH: u64 = 256 << 20;
 
 /// How many commits of ours are looked for at opening.
 const MAX_RESUMED: usize = 100_000;
@@ -65,9 +70,18 @@ pub struct Engine {
     /// What `unpushed` stands on: the branch at the remote or, where it is missing, the tip of the default branch.
     pub(super) base: Option<Oid>,
     /// Oldest first, each the parent of the next.
-    pub(super) unpushed: Vec<Oid>,
+    pub(super) unpushed: Vec<Made>,
     pub(super) resumed: Resumed,
     pub(super) folders: RefCell<FolderCache>,
+    size_at_opening: u64,
+}
+
+/// A commit of ours.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) commit: Oid,
+    /// Itself and all that was written for it.
+    pub(super) objects: Vec<Oid>,
 }
 
 /// Whether Git takes this for a branch, without `refs/heads/`.
@@ -116,6 +130,7 @@ impl Engine {
             unpushed: Vec::new(),
             resumed: Resumed::Nothing,
             folders: RefCell::default(),
+            size_at_opening: 0,
         };
         let tips = engine.fetch()?;
         engine.resume(tips);
@@ -124,19 +139,22 @@ impl Engine {
         // A clone whose tip can't be read is of no use.
         engine.list_directories("")?;
         engine.persist()?;
+        engine.size_at_opening = engine.store.packs.size().1;
         Ok(engine)
     }
 
     /// Whether the clone has become slow: opening the engine again replaces it.
     #[must_use]
     pub fn is_overgrown(&self) -> bool {
-        self.unpushed.is_empty() && self.store.packs() > MAX_PACKS
+        let (packs, bytes) = self.store.packs.size();
+        let grown = bytes.saturating_sub(self.size_at_opening);
+        self.unpushed.is_empty() && (packs > MAX_PACKS || grown > self.size_at_opening + MAX_GROWTH)
     }
 
-    pub(super) fn fetch(&self) -> Result<Tips, EngineError> {
+    pub(super) fn fetch(&mut self) -> Result<Tips, EngineError> {
         let session = Session::new(&self.options.url, &self.options.credentials);
         fetch::fetch(
-            &self.store,
+            &mut self.store,
             &session,
             &self.options.url,
             &self.options.branch,
@@ -145,19 +163,19 @@ impl Engine {
 
     /// Ancestry of commits that are not ours is never asked about: a shallow clone does not know it.
     fn resume(&mut self, tips: Tips) {
-        let recorded = self.store.recorded();
-        let Some(mut commits) = self.since(recorded) else {
+        let (local, base) = (self.store.recorded().local, self.store.recorded().base);
+        let Some(mut commits) = self.since(local, base) else {
             return;
         };
         if commits.is_empty() {
             return;
         }
         let found = commits.len();
-        if recorded.base != tips.base {
+        if base != tips.base {
             // Killed after a push and before it was recorded: what the remote has is not pushed again.
             let pushed = tips
                 .branch
-                .and_then(|tip| commits.iter().position(|oid| *oid == tip));
+                .and_then(|tip| commits.iter().position(|made| made.commit == tip));
             match pushed {
                 Some(last) => drop(commits.drain(..=last)),
                 None => {
@@ -174,18 +192,30 @@ impl Engine {
         self.unpushed = commits;
     }
 
-    /// The commits on the way from `base` to `local`, oldest first.
-    fn since(&self, recorded: Recorded) -> Option<Vec<Oid>> {
+    /// The commits on the way from `base` to `local`, oldest first. `None` where there is no such way.
+    fn since(&self, local: Option<Oid>, base: Option<Oid>) -> Option<Vec<Made>> {
         let mut commits = Vec::new();
-        let mut at = recorded.local;
-        while at != recorded.base {
-            let commit = self.store.repository().find_commit(at?).ok()?;
-            commit.tree().ok()?;
-            commits.push(commit.id());
+        let mut at = local;
+        while at != base {
+            let commit = self.store.read_commit(at?).ok()?;
+            let before = commit.parent.map(|parent| self.store.read_commit(parent));
+            let before = before.transpose().ok()?.map(|parent| parent.tree);
+            let difference = compare(&self.store, before, Some(commit.tree)).ok()?;
+            let mut objects: Vec<Oid> = difference
+                .files
+                .iter()
+                .filter_map(|(_, blob)| *blob)
+                .collect();
+            objects.extend(difference.trees);
+            objects.extend(at);
+            commits.push(Made {
+                commit: at?,
+                objects,
+            });
             if commits.len() > MAX_RESUMED {
                 return None;
             }
-            at = commit.parent_id(0).ok();
+            at = commit.parent;
         }
         commits.reverse();
         Some(commits)
@@ -216,7 +246,7 @@ impl Engine {
     /// The tip that is read and committed to: our last commit, pushed or not, or else the remote's. `None` where there is nothing yet.
     #[must_use]
     pub fn tip(&self) -> Option<Oid> {
-        self.unpushed.last().copied().or(self.base)
+        self.unpushed.last().map(|made| made.commit).or(self.base)
     }
 
     /// The branch at the remote, as last heard; `None` where it has none.
@@ -250,10 +280,7 @@ impl Engine {
     /// Those of the disk; the commits then stay in memory, to be written by a later call.
     pub fn persist(&mut self) -> Result<(), EngineError> {
         self.store.save()?;
-        self.store.record(Recorded {
-            local: self.tip(),
-            base: self.base,
-        })
+        self.store.record(self.tip(), self.base)
     }
 
     /// Forgets every commit that is not pushed: after losing a lease. The tip is the remote's again.

@@ -192,6 +192,15 @@ impl EngineError {
         }
     }
 
+    /// Of a file that was written once and is read back.
+    pub(super) fn reading(what: &'static str, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+        match error.kind() {
+            InvalidData | NotFound | UnexpectedEof => Self::corrupt(what, error.to_string()),
+            _ => Self::io(what, error),
+        }
+    }
+
     pub(super) fn corrupt(what: &'static str, message: impl Into<String>) -> Self {
         Self::Corrupt {
             what,

@@ -66,7 +66,7 @@ impl Engine {
 
 /// Lists the remote's references, and fetches the commit to stand on where the clone lacks it, one commit deep.
 pub(super) fn fetch(
-    store: &Store,
+    store: &mut Store,
     session: &Session<'_>,
     url: &RepoUrl,
     branch: &str,
@@ -109,7 +109,7 @@ pub(super) fn fetch(
         default.unwrap_or_else(|| "HEAD".to_owned())
     };
     if let Some(wanted) = tips.base
-        && !has(store, wanted)
+        && !store.has_commit(wanted)
     {
         let refspec = format!("+{source}:refs/gitops-reverser/fetched");
         // libgit2's local transport knows no depth.
@@ -117,9 +117,11 @@ pub(super) fn fetch(
         remote
             .download(&[&refspec], Some(&mut options(session, depth)))
             .map_err(|error| failed(&error))?;
-        let odb = store.odb()?;
-        odb.refresh().map_err(|error| failed(&error))?;
-        if !has(store, wanted) {
+        let _ = remote.disconnect();
+        drop(remote);
+        // Also for the commits below which there is nothing, which are read only then.
+        store.reopen()?;
+        if !store.has_commit(wanted) {
             // The clone told the server that it had what it has not.
             return Err(EngineError::corrupt(
                 "cannot fetch into the clone",
@@ -127,17 +129,7 @@ pub(super) fn fetch(
             ));
         }
     }
-    // Best effort: the answers have been heard.
-    let _ = remote.disconnect();
     Ok(tips)
-}
-
-/// Packs come whole or not at all, so a commit that is there has its tree.
-fn has(store: &Store, commit: Oid) -> bool {
-    store
-        .repository()
-        .find_commit(commit)
-        .is_ok_and(|commit| commit.tree().is_ok())
 }
 
 pub(super) fn options<'a>(session: &'a Session<'_>, depth: i32) -> FetchOptions<'a> {

@@ -10,12 +10,18 @@ pub mod timeouts;
 pub mod url;
 
 mod commit;
+mod directory;
 mod fetch;
 mod known_hosts;
+mod object;
+mod objects;
+mod pack;
+mod packs;
 mod path;
 mod probe;
 mod push;
 mod read;
+mod record;
 mod replay;
 mod scrub;
 mod session;
@@ -24,6 +30,7 @@ mod ssh;
 mod store;
 mod tls;
 mod tree;
+mod wire;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -36,6 +43,7 @@ pub(crate) use engine::is_branch_name;
 pub use engine::{Engine, EngineOptions, Resumed};
 pub use error::{EngineError, PushError, RemoteError};
 pub use fetch::RefreshOutcome;
+pub use object::blob_id;
 pub use path::PathError;
 pub(crate) use path::check as check_path;
 pub use probe::probe;

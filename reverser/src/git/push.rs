@@ -11,6 +11,8 @@ use super::error::{EngineError, PushError, RemoteError};
 use super::fetch::RefreshOutcome;
 use super::session::Session;
 use super::store::LOCAL_REF;
+use super::url::Scheme;
+use super::wire::{ADDRESS, Armed, Push};
 
 /// How often a push is tried before it is given up for now.
 const ATTEMPTS: u32 = 5;
@@ -61,7 +63,7 @@ impl Engine {
         for attempt in 0..ATTEMPTS {
             self.persist()?;
             let commits = self.unpushed.len();
-            let Some(tip) = self.unpushed.last().copied() else {
+            let Some(tip) = self.unpushed.last().map(|made| made.commit) else {
                 return Ok(PushOutcome::UpToDate { replays });
             };
             let result = match self.try_push(tip) {
@@ -104,8 +106,8 @@ impl Engine {
         self.remote = Some(tip);
         self.base = Some(tip);
         self.unpushed.clear();
+        self.store.pushed()?;
         self.persist()?;
-        self.store.release()?;
         Ok(())
     }
 
@@ -144,12 +146,15 @@ impl Engine {
         let headers = session.headers();
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         options.custom_headers(&headers);
-        let refspec = format!("{LOCAL_REF}:refs/heads/{}", self.options.branch);
-        let pushed = self
-            .store
-            .repository()
-            .remote_anonymous(&self.options.url.for_transport())
-            .and_then(|mut remote| remote.push(&[&refspec], Some(&mut options)));
+        let pushed = match self.outgoing(tip, &session) {
+            Err(error) => return Attempt::Broken(error),
+            Ok((address, what, _armed)) => {
+                let refspec = format!("{what}:refs/heads/{}", self.options.branch);
+                let repository = self.store.repository();
+                let remote = repository.remote_anonymous(&address);
+                remote.and_then(|mut remote| remote.push(&[&refspec], Some(&mut options)))
+            }
+        };
         drop(options);
         tracing::debug!(%tip, outcome = ?pushed.as_ref().map_err(git2::Error::code), "pushed");
         let rejected = |by_rule, message: &str| {
@@ -185,6 +190,36 @@ impl Engine {
             }
             (Err(error), _) => Attempt::Failed(session.error(&error)),
         }
+    }
+}
+
+type Outgoing = (String, String, Option<Armed>);
+
+impl Engine {
+    /// What libgit2 is to push where, and the push that stands behind it.
+    fn outgoing(&self, tip: Oid, session: &Session<'_>) -> Result<Outgoing, EngineError> {
+        let url = self.options.url.for_transport();
+        let scheme = self.options.url.scheme();
+        if scheme == Scheme::File {
+            // libgit2's local transport has nothing below it.
+            return Ok((url, LOCAL_REF.to_owned(), None));
+        }
+        let pretended = self.store.empty_file()?;
+        let objects = self.unpushed.iter().flat_map(|made| &made.objects);
+        let push = Push {
+            url,
+            scheme,
+            pretended,
+            commit: tip,
+            pack: self.store.stream(objects.copied())?,
+            deadline: session.deadline(),
+        };
+        // Forward it is all the same: libgit2 can't see that, and the server looks for itself.
+        Ok((
+            ADDRESS.to_owned(),
+            format!("+{pretended}"),
+            Some(Armed::new(push)),
+        ))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use git2::{ObjectType, Oid};
+use bytes::Bytes;
+use git2::Oid;
 
 use super::engine::Engine;
 use super::error::EngineError;
-use super::store::read_object;
 use super::tree::{Entry, entries};
 
 /// A regular file of the tip.
@@ -27,6 +27,8 @@ const MAX_CACHED: usize = 100_000;
 pub(super) struct FolderCache {
     folders: HashMap<Oid, Arc<Folder>>,
     entries: usize,
+    /// The root of the commit that was looked at last.
+    root: Option<(Oid, Oid)>,
 }
 
 type Folder = HashMap<Vec<u8>, Found>;
@@ -64,8 +66,7 @@ impl Engine {
     /// # Errors
     /// Where there is no such blob or the clone can't be read.
     pub fn read_blob(&self, oid: Oid) -> Result<Vec<u8>, EngineError> {
-        read_object(&self.store.odb()?, oid, ObjectType::Blob)
-            .map_err(|error| EngineError::local("cannot read a file", &error))
+        self.store.read_blob(oid)
     }
 
     /// All regular files below `directory` (`""` is the root), sorted as Git sorts them. Symlinks and submodules are left out
@@ -191,14 +192,17 @@ impl Engine {
     }
 
     pub(super) fn tree_of(&self, commit: Oid) -> Result<Oid, EngineError> {
-        let commit = self.store.repository().find_commit(commit);
-        commit
-            .map(|commit| commit.tree_id())
-            .map_err(|error| EngineError::local("cannot read a commit", &error))
+        if let Some((known, tree)) = self.folders.borrow().root
+            && known == commit
+        {
+            return Ok(tree);
+        }
+        let tree = self.store.read_commit(commit)?.tree;
+        self.folders.borrow_mut().root = Some((commit, tree));
+        Ok(tree)
     }
 
-    fn read_tree(&self, tree: Oid) -> Result<Vec<u8>, EngineError> {
-        read_object(&self.store.odb()?, tree, ObjectType::Tree)
-            .map_err(|error| EngineError::local("cannot read a folder", &error))
+    fn read_tree(&self, tree: Oid) -> Result<Bytes, EngineError> {
+        self.store.read_tree(tree)
     }
 }

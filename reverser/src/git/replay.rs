@@ -2,8 +2,9 @@
 
 use git2::Oid;
 
-use super::engine::Engine;
+use super::engine::{Engine, Made};
 use super::error::EngineError;
+use super::object::CommitText;
 use super::tree::{Edit, Edits, compare};
 
 impl Engine {
@@ -17,10 +18,11 @@ impl Engine {
     pub(super) fn replay(&mut self, onto: Option<Oid>) -> Result<usize, EngineError> {
         let mut tip = onto;
         let mut made = Vec::with_capacity(self.unpushed.len());
-        for oid in self.unpushed.clone() {
-            if let Some(again) = self.again(oid, tip)? {
+        let commits: Vec<Oid> = self.unpushed.iter().map(|made| made.commit).collect();
+        for commit in commits {
+            if let Some(again) = self.again(commit, tip)? {
+                tip = Some(again.commit);
                 made.push(again);
-                tip = Some(again);
             }
         }
         self.unpushed = made;
@@ -28,33 +30,20 @@ impl Engine {
         Ok(self.unpushed.len())
     }
 
-    fn again(&mut self, oid: Oid, onto: Option<Oid>) -> Result<Option<Oid>, EngineError> {
-        let local = |error: git2::Error| EngineError::local("cannot replay a commit", &error);
-        let (author, message, changes) = {
-            let repository = self.store.repository();
-            let commit = repository.find_commit(oid).map_err(local)?;
-            let parent = match commit.parent_id(0) {
-                Ok(parent) => Some(self.tree_of(parent)?),
-                Err(_) => None,
-            };
-            let mut changes = Vec::new();
-            compare(
-                &self.store.odb()?,
-                parent,
-                Some(commit.tree_id()),
-                b"",
-                &mut changes,
-            )
-            .map_err(local)?;
-            let message = String::from_utf8_lossy(commit.message_raw_bytes()).into_owned();
-            (commit.author().to_owned(), message, changes)
-        };
+    fn again(&mut self, commit: Oid, onto: Option<Oid>) -> Result<Option<Made>, EngineError> {
+        let CommitText {
+            tree,
+            parent,
+            author,
+            message,
+        } = self.store.read_commit(commit)?;
+        let before = parent.map(|parent| self.tree_of(parent)).transpose()?;
+        let changes = compare(&self.store, before, Some(tree))?.files;
         let mut edits = Edits::default();
         for (path, blob) in &changes {
             edits.add(path, blob.map_or(Edit::Remove, Edit::Put))?;
         }
-        Ok(self
-            .build(onto, &edits, &author, &message)?
-            .map(|(oid, _)| oid))
+        let again = self.build(onto, &edits, author, message)?;
+        Ok(again.map(|(made, _)| made))
     }
 }

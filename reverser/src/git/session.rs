@@ -56,6 +56,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// When the operation has taken too long.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Headers beside those of the protocol.
     pub(super) fn headers(&self) -> Vec<String> {
         match &self.credentials.auth {

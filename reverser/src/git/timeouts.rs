@@ -95,6 +95,6 @@ fn set_options(home: &Path, timeouts: Timeouts) -> Result<(), git2::Error> {
         if status < 0 {
             return Err(git2::Error::last_error(status));
         }
+        super::wire::register()
     }
-    Ok(())
 }

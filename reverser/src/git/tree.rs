@@ -3,12 +3,18 @@
 //! A tree object is a sequence of `mode SP name NUL id`, sorted by name as if the names of directories ended in `/`
 //! (gitformat-pack(5), `base_name_compare` in git's tree.c).
 
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use git2::{ObjectType, Odb, Oid};
+use bytes::Bytes;
+use git2::Oid;
 
+use super::error::EngineError;
+use super::object::Kind;
+use super::objects::Objects;
+use super::pack::Segment;
 use super::path::PathError;
-use super::store::{Objects, read_object};
+use super::store::Store;
 
 /// The mode of files that we write.
 const FILE_MODE: &[u8] = b"100644";
@@ -20,6 +26,8 @@ pub(super) struct Entry<'a> {
     mode: &'a [u8],
     pub(super) name: &'a [u8],
     pub(super) oid: Oid,
+    /// Where it begins.
+    at: usize,
     raw: &'a [u8],
 }
 
@@ -46,6 +54,7 @@ pub(super) fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
             mode: &raw[..space],
             name: raw.get(space + 1..zero)?,
             oid,
+            at: bytes.len() - rest.len(),
             raw,
         };
         rest = &rest[raw.len()..];
@@ -140,10 +149,10 @@ impl<'a> Edits<'a> {
         objects: &mut Objects<'_>,
         base: Option<Oid>,
         applied: &mut Applied,
-    ) -> Result<Option<Oid>, git2::Error> {
+    ) -> Result<Option<Oid>, EngineError> {
         let bytes = match base {
             Some(oid) => objects.read_tree(oid)?,
-            None => Vec::new(),
+            None => Bytes::new(),
         };
         let mut splice = Splice::default();
         let mut met = HashSet::with_capacity(self.by_name.len());
@@ -163,11 +172,11 @@ impl<'a> Edits<'a> {
         if !splice.changed {
             return Ok(base);
         }
-        let bytes = splice.into_bytes();
-        if bytes.is_empty() {
+        let segments = splice.into_segments();
+        if segments.is_empty() {
             return Ok(None);
         }
-        objects.write(ObjectType::Tree, &bytes).map(Some)
+        Ok(Some(objects.write_tree(base, &bytes, &segments)))
     }
 }
 
@@ -179,7 +188,7 @@ impl Node<'_> {
         entry: Entry<'t>,
         splice: &mut Splice<'t>,
         applied: &mut Applied,
-    ) -> Result<(), git2::Error> {
+    ) -> Result<(), EngineError> {
         let removes = matches!(self.file, Some(Edit::Remove));
         if self.writes_file() {
             if entry.is_file() && self.file.and_then(|edit| edit.oid()) == Some(entry.oid) {
@@ -216,13 +225,17 @@ impl Node<'_> {
         name: &[u8],
         splice: &mut Splice<'_>,
         applied: &mut Applied,
-    ) -> Result<(), git2::Error> {
+    ) -> Result<(), EngineError> {
         let put = match self.file {
-            Some(Edit::Write { content, .. }) => {
+            Some(Edit::Write { oid, content }) => {
                 applied.bytes += content.len();
-                Some(objects.write(ObjectType::Blob, content)?)
+                objects.write(oid, Kind::Blob, content);
+                Some(oid)
             }
-            Some(Edit::Put(oid)) => Some(oid),
+            Some(Edit::Put(oid)) => {
+                objects.put(oid);
+                Some(oid)
+            }
             Some(Edit::Remove) | None => None,
         };
         if let Some(oid) = put {
@@ -255,21 +268,22 @@ impl<'a> Splice<'a> {
         self.changed = true;
     }
 
-    fn into_bytes(self) -> Vec<u8> {
-        let kept: usize = self.kept.iter().map(|entry| entry.raw.len()).sum();
-        let put: usize = self.put.values().map(Vec::len).sum();
-        let mut bytes = Vec::with_capacity(kept + put);
+    /// What is kept and what is new, in the order of the new tree.
+    fn into_segments(self) -> Vec<Segment> {
+        let mut segments = Vec::new();
         let mut put = self.put.into_iter().peekable();
         for entry in self.kept {
             while let Some((_, raw)) = put.next_if(|(key, _)| goes_before(key, &entry)) {
-                bytes.extend_from_slice(&raw);
+                segments.push(Segment::New(raw));
             }
-            bytes.extend_from_slice(entry.raw);
+            let end = entry.at + entry.raw.len();
+            match segments.last_mut() {
+                Some(Segment::Kept(before)) if before.end == entry.at => before.end = end,
+                _ => segments.push(Segment::Kept(entry.at..end)),
+            }
         }
-        for (_, raw) in put {
-            bytes.extend_from_slice(&raw);
-        }
-        bytes
+        segments.extend(put.map(|(_, raw)| Segment::New(raw)));
+        segments
     }
 }
 
@@ -282,44 +296,60 @@ fn sort_key(name: &[u8], is_tree: bool) -> Vec<u8> {
 }
 
 fn goes_before(key: &[u8], entry: &Entry<'_>) -> bool {
+    let (common, rest) = key.split_at(key.len().min(entry.name.len()));
     let slash: &[u8] = if entry.is_tree() { b"/" } else { b"" };
-    key.iter().lt(entry.name.iter().chain(slash))
+    match common.cmp(&entry.name[..common.len()]) {
+        Ordering::Equal => {
+            let of_entry = entry.name[common.len()..].iter().chain(slash);
+            rest.iter().lt(of_entry)
+        }
+        unequal => unequal.is_lt(),
+    }
 }
 
 /// A file's path and its new blob, `None` where it was removed.
 pub(super) type FileChange = (Vec<u8>, Option<Oid>);
 
-/// How `new` differs from `old`: visits only folders that do. Whatever is not a folder counts as a file.
+/// How one tree differs from another.
+#[derive(Debug, Default)]
+pub(super) struct Difference {
+    /// Whatever is not a folder counts as a file.
+    pub(super) files: Vec<FileChange>,
+    /// Folders of the new tree, itself among them.
+    pub(super) trees: Vec<Oid>,
+}
+
+/// How `new` differs from `old`: visits only folders that do.
 pub(super) fn compare(
-    odb: &Odb<'_>,
+    store: &Store,
     old: Option<Oid>,
     new: Option<Oid>,
-    prefix: &[u8],
-    changes: &mut Vec<FileChange>,
-) -> Result<(), git2::Error> {
-    if old == new {
-        return Ok(());
-    }
-    let read = |oid: Option<Oid>| {
-        oid.map_or(Ok(Vec::new()), |oid| {
-            read_object(odb, oid, ObjectType::Tree)
-        })
-    };
-    let (old, new) = (read(old)?, read(new)?);
-    let olds: BTreeMap<&[u8], Entry<'_>> = entries(&old).map(|entry| (entry.name, entry)).collect();
-    let news: BTreeMap<&[u8], Entry<'_>> = entries(&new).map(|entry| (entry.name, entry)).collect();
-    let names: std::collections::BTreeSet<&[u8]> =
-        olds.keys().chain(news.keys()).copied().collect();
-    for name in names {
-        let path = [prefix, name].concat();
-        let below = [&path, &b"/"[..]].concat();
-        let tree = |entry: &Entry<'_>| entry.is_tree().then_some(entry.oid);
-        match (olds.get(name), news.get(name)) {
-            (Some(was), Some(is)) if was.oid == is.oid && was.mode == is.mode => {}
-            (Some(was), None) if !was.is_tree() => changes.push((path, None)),
-            (_, Some(is)) if !is.is_tree() => changes.push((path, Some(is.oid))),
-            (was, is) => compare(odb, was.and_then(tree), is.and_then(tree), &below, changes)?,
+) -> Result<Difference, EngineError> {
+    let mut difference = Difference::default();
+    let mut pending = vec![(old, new, Vec::new())];
+    while let Some((old, new, prefix)) = pending.pop() {
+        if old == new {
+            continue;
+        }
+        difference.trees.extend(new);
+        let read = |oid: Option<Oid>| oid.map_or(Ok(Bytes::new()), |oid| store.read_tree(oid));
+        let (old, new) = (read(old)?, read(new)?);
+        let olds: BTreeMap<&[u8], Entry<'_>> = entries(&old).map(|e| (e.name, e)).collect();
+        let news: BTreeMap<&[u8], Entry<'_>> = entries(&new).map(|e| (e.name, e)).collect();
+        let names: BTreeSet<&[u8]> = olds.keys().chain(news.keys()).copied().collect();
+        for name in names {
+            let path = [&prefix, name].concat();
+            let tree = |entry: &Entry<'_>| entry.is_tree().then_some(entry.oid);
+            match (olds.get(name), news.get(name)) {
+                (Some(was), Some(is)) if was.oid == is.oid && was.mode == is.mode => {}
+                (Some(was), None) if !was.is_tree() => difference.files.push((path, None)),
+                (_, Some(is)) if !is.is_tree() => difference.files.push((path, Some(is.oid))),
+                (was, is) => {
+                    let below = [&path[..], b"/"].concat();
+                    pending.push((was.and_then(tree), is.and_then(tree), below));
+                }
+            }
         }
     }
-    Ok(())
+    Ok(difference)
 }

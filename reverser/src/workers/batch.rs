@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use git2::{ObjectType, Oid};
+use git2::Oid;
 use manifest::SpecHash;
 
 use super::queue::{Item, Sweep, Unclaimed, Unit, Write};
@@ -11,7 +11,7 @@ use super::sweep;
 use crate::api::SecretPolicy;
 use crate::attribution::Store;
 use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
-use crate::git::{Engine, EngineError};
+use crate::git::{Engine, EngineError, blob_id};
 use crate::rules::DestinationPlan;
 
 /// The branch as it will be once the changes found so far are committed.
@@ -59,16 +59,7 @@ fn effective(
     store: &Store,
 ) -> Result<Option<Change>, EngineError> {
     let change = &mut write.change;
-    let new = change
-        .content
-        .as_ref()
-        .map(|text| Oid::hash_object(ObjectType::Blob, text))
-        .transpose();
-    let hashing = |error: git2::Error| EngineError::Invalid {
-        what: "cannot hash a manifest",
-        message: error.message().to_owned(),
-    };
-    let new = new.map_err(hashing)?;
+    let new = change.content.as_ref().map(|text| blob_id(text));
     let current = overlay.blob(&change.path);
     let effect = match (current, new) {
         (None, None) => return Ok(None),

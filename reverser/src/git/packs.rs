@@ -1,0 +1,167 @@
+//! The packs of a clone that we wrote.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use git2::Oid;
+
+use super::error::EngineError;
+use super::pack::{self, Indexed, Piece, Stream, Written};
+
+/// So many packs of one generation are made one of the next: looking for an object in hundreds of packs takes its time.
+const PER_GENERATION: usize = 16;
+
+/// Packs of more bytes than that together are left as they are.
+const MAX_CONCATENATED: u64 = 512 << 20;
+
+/// Which of our packs hold what is not at the remote yet, and which can be made one.
+pub(super) struct Packs {
+    directory: PathBuf,
+    unpushed: Vec<PathBuf>,
+    /// What is in `unpushed`, and in which of them.
+    objects: HashMap<Oid, (usize, Indexed)>,
+    /// Of this process, at the remote.
+    generations: Vec<Vec<PathBuf>>,
+}
+
+impl Packs {
+    /// `unpushed` are names of packs of an earlier process. What can't be read is left out.
+    pub(super) fn new(clone: &Path, unpushed: &[String]) -> Self {
+        let mut packs = Self {
+            directory: clone.join("objects/pack"),
+            unpushed: Vec::new(),
+            objects: HashMap::new(),
+            generations: Vec::new(),
+        };
+        for name in unpushed {
+            let pack = packs.directory.join(name);
+            if let Ok(entries) = pack::read_index(&pack) {
+                packs.add(Written { pack, entries });
+            }
+        }
+        packs
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A pack that was just written.
+    pub(super) fn add(&mut self, written: Written) {
+        let number = self.unpushed.len();
+        self.unpushed.push(written.pack);
+        for entry in written.entries {
+            self.objects.insert(entry.oid, (number, entry));
+        }
+    }
+
+    /// Whether it is on disk, and not at the remote.
+    pub(super) fn contains(&self, oid: Oid) -> bool {
+        self.objects.contains_key(&oid)
+    }
+
+    /// File names of the packs with what is not at the remote.
+    pub(super) fn unpushed(&self) -> Vec<String> {
+        let names = self.unpushed.iter().filter_map(|pack| pack.file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// How many packs there are, others' too, and the bytes of all of them.
+    pub(super) fn size(&self) -> (usize, u64) {
+        let files = std::fs::read_dir(&self.directory);
+        let files = files.into_iter().flatten().filter_map(Result::ok);
+        let sizes = files
+            .filter(|file| file.path().extension().is_some_and(|e| e == "pack"))
+            .filter_map(|file| Some(file.metadata().ok()?.len()));
+        sizes.fold((0, 0), |(packs, bytes), size| (packs + 1, bytes + size))
+    }
+
+    /// A pack of these objects. Those that are not in `unpushed` are asked for: compressed, with their header.
+    ///
+    /// # Errors
+    /// Where a pack is not as it was written, or can't be read; and those of `encode`.
+    pub(super) fn stream(
+        &self,
+        objects: impl Iterator<Item = Oid>,
+        mut encode: impl FnMut(Oid) -> Result<Vec<u8>, EngineError>,
+    ) -> Result<Stream, EngineError> {
+        let unreadable =
+            |error: io::Error| EngineError::reading("cannot read what was saved", &error);
+        let mut wanted = HashSet::new();
+        let objects: Vec<Oid> = objects.filter(|oid| wanted.insert(*oid)).collect();
+        let mut files: HashMap<usize, (Arc<File>, Vec<&Indexed>)> = HashMap::new();
+        let mut stream = Stream::default();
+        for oid in objects {
+            let saved = self.objects.get(&oid);
+            let is_complete =
+                |entry: &Indexed| entry.base.is_none_or(|base| wanted.contains(&base));
+            let Some((number, entry)) = saved.filter(|(_, entry)| is_complete(entry)) else {
+                stream.push(Piece::Bytes(encode(oid)?));
+                continue;
+            };
+            let (file, entries) = match files.entry(*number) {
+                std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
+                std::collections::hash_map::Entry::Vacant(new) => {
+                    let file = File::open(&self.unpushed[*number]).map_err(unreadable)?;
+                    new.insert((Arc::new(file), Vec::new()))
+                }
+            };
+            entries.push(entry);
+            stream.push(Piece::File(file.clone(), entry.range()));
+        }
+        // What a disk has spoilt, a server would refuse again and again, for a reason that nobody would think of.
+        for (file, entries) in files.into_values() {
+            pack::check(&file, entries).map_err(unreadable)?;
+        }
+        Ok(stream)
+    }
+
+    /// The remote has everything in `unpushed`. Whether packs were removed that an open handle knows of.
+    pub(super) fn pushed(&mut self) -> bool {
+        self.objects.clear();
+        if self.generations.is_empty() {
+            self.generations.push(Vec::new());
+        }
+        self.generations[0].append(&mut self.unpushed);
+        let mut removed = false;
+        let mut generation = 0;
+        while generation < self.generations.len() {
+            if self.generations[generation].len() >= PER_GENERATION {
+                removed |= self.concatenate(generation);
+            }
+            generation += 1;
+        }
+        removed
+    }
+
+    fn concatenate(&mut self, generation: usize) -> bool {
+        let packs = &self.generations[generation];
+        let sizes = packs.iter().filter_map(|pack| std::fs::metadata(pack).ok());
+        if sizes.map(|file| file.len()).sum::<u64>() > MAX_CONCATENATED {
+            return false;
+        }
+        let whole = match pack::concatenate(&self.directory, packs) {
+            Ok(whole) => whole,
+            Err(error) => {
+                // It is only slower: a clone of too many packs is replaced.
+                tracing::debug!(%error, "cannot make one pack of several");
+                return false;
+            }
+        };
+        for pack in self.generations[generation].drain(..) {
+            // The index first: a pack without one is not there.
+            let _ = std::fs::remove_file(pack.with_extension("idx"));
+            let _ = std::fs::remove_file(pack);
+        }
+        if self.generations.len() == generation + 1 {
+            self.generations.push(Vec::new());
+        }
+        self.generations[generation + 1].push(whole);
+        true
+    }
+}
