@@ -14,6 +14,8 @@ use serde_json::Value;
 
 use crate::crowd::{OP, Op, Sent};
 use crate::kinds::{self, Kind};
+use crate::life::OneObject;
+use crate::unlogged;
 use crate::witness::Attempt;
 
 /// What a file is to hold.
@@ -39,11 +41,14 @@ pub(crate) enum Excuse {
 /// A state of an object, from a writer on.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
+    /// Otherwise it may have been or not, or may have left the file as it was: Git may have it and may lack it.
+    pub(crate) certain: bool,
     pub(crate) text: Text,
-    /// Several only where the log can't tell, which counts as a failure of the corpus.
+    /// Several only where the log can't tell, which counts as a failure of the corpus unless there were faults.
     pub(crate) users: BTreeSet<String>,
     pub(crate) act: &'static str,
     pub(crate) excuse: Option<Excuse>,
+    /// One that is not in the log has the version that it was to replace.
     pub(crate) version: u64,
 }
 
@@ -59,28 +64,31 @@ pub(crate) struct Truth {
     pub(crate) undecided: Vec<String>,
 }
 
-struct Claim {
-    op: Option<Op>,
-    user: String,
+/// A request that names a version as what it left behind.
+pub(crate) struct Claim {
+    pub(crate) op: Option<Op>,
+    pub(crate) user: String,
 }
 
-struct Version {
+/// A version of an object that the log names.
+pub(crate) struct Version {
     identity: Identity,
-    text: Text,
-    terminating: bool,
-    claims: Vec<Claim>,
-    initial: bool,
+    pub(crate) text: Text,
+    pub(crate) terminating: bool,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) initial: bool,
 }
 
-type Versions = BTreeMap<u64, Version>;
+/// Of one object, by number.
+pub(crate) type Versions = BTreeMap<u64, Version>;
 
 /// What the audit log alone says.
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     objects: HashMap<String, Versions>,
-    accepted: HashSet<Op>,
-    /// Those of them that are about many objects.
-    collections: HashSet<Op>,
+    pub(crate) accepted: HashSet<Op>,
+    /// Requests that are about many objects.
+    pub(crate) collections: HashSet<Op>,
 }
 
 /// Everything that is known besides the log.
@@ -92,6 +100,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) initial: &'a [(Kind, Value)],
     /// What is there now.
     pub(crate) live: &'a HashSet<String>,
+    /// The log may lack writes: an apiserver answers first, and was killed before it wrote the line.
+    pub(crate) faulty: bool,
 }
 
 impl Truth {
@@ -102,9 +112,9 @@ impl Truth {
             log.add(*kind, object, None, true);
         }
         let file = BufReader::new(std::fs::File::open(evidence.log).unwrap());
-        for line in file.lines() {
-            // The last one may be half written by an apiserver that was killed.
-            if let Ok(event) = serde_json::from_str(&line.unwrap()) {
+        for line in file.split(b'\n') {
+            // An apiserver that was killed may have left half a line, even half a character.
+            if let Ok(event) = serde_json::from_slice(&line.unwrap()) {
                 log.event(&event);
             }
         }
@@ -120,7 +130,8 @@ impl Truth {
 }
 
 impl Log {
-    fn event(&mut self, event: &Value) {
+    /// Takes in one line.
+    pub(crate) fn event(&mut self, event: &Value) {
         let verb = event["verb"].as_str().unwrap_or_default();
         let code = event["responseStatus"]["code"].as_u64().unwrap_or(0);
         if event["stage"] != "ResponseComplete"
@@ -185,7 +196,13 @@ impl Log {
         version.claims.extend(claim);
     }
 
-    fn judge(self, evidence: &Evidence<'_>) -> Truth {
+    /// With everything else that is known.
+    pub(crate) fn judge(mut self, evidence: &Evidence<'_>) -> Truth {
+        if evidence.faulty {
+            self.collections
+                .extend(unlogged::collections(evidence.attempts));
+        }
+        let born = unlogged::born(evidence.attempts);
         let mut by_uid: HashMap<&str, Vec<&Attempt>> = HashMap::new();
         let mut last: HashMap<Op, &Attempt> = HashMap::new();
         for attempt in evidence.attempts {
@@ -199,29 +216,38 @@ impl Log {
             undecided: Vec::new(),
         };
         let mut chains: BTreeMap<Identity, Vec<Vec<State>>> = BTreeMap::new();
-        for (uid, versions) in &self.objects {
+        let no_versions = Versions::new();
+        let logged = self
+            .objects
+            .iter()
+            .map(|(uid, versions)| (&**uid, versions));
+        // Only its attempts tell of an object that came and went while nothing was written down.
+        let unknown = by_uid
+            .keys()
+            .filter(|uid| evidence.faulty && !uid.is_empty() && !self.objects.contains_key(**uid))
+            .map(|uid| (*uid, &no_versions));
+        for (uid, versions) in logged.chain(unknown) {
             truth.versions += versions.len();
-            let attempts = by_uid.get(uid.as_str()).map_or(&[][..], Vec::as_slice);
-            let judge = OneObject {
+            let attempts = by_uid.get(uid).map_or(&[][..], Vec::as_slice);
+            let object = OneObject {
                 evidence,
                 log: &self,
                 last: &last,
                 attempts,
+                uid,
+                born: born.get(uid).copied().unwrap_or(0),
             };
-            let Some(first) = versions.values().next() else {
+            let named = versions.values().map(|version| &version.identity).next();
+            let asked = || attempts.iter().find_map(|a| Some(&a.file.as_ref()?.0));
+            let Some(identity) = named.or_else(asked) else {
                 continue;
             };
-            let states = judge.states(uid, versions);
-            let undecided = |state: &&State| state.users.len() > 1 && state.excuse.is_none();
+            let states = object.states(versions);
+            let undecided = |s: &&State| s.certain && s.users.len() > 1 && s.excuse.is_none();
             for state in states.iter().filter(undecided) {
-                truth
-                    .undecided
-                    .push(format!("{}: {state:?}", first.identity));
+                truth.undecided.push(format!("{identity}: {state:?}"));
             }
-            chains
-                .entry(first.identity.clone())
-                .or_default()
-                .push(states);
+            chains.entry(identity.clone()).or_default().push(states);
         }
         for (identity, mut lives) in chains {
             lives.sort_by_key(|states| states.first().map(|state| state.version));
@@ -236,146 +262,27 @@ impl Log {
 /// Without what leaves the file as it was.
 fn visible(states: impl Iterator<Item = State>) -> Vec<State> {
     let mut kept: Vec<State> = Vec::new();
-    for state in states {
-        let before = kept.last().map_or(Text::Gone, |state| state.text);
-        if state.text != before || state.text == Text::Unknown {
-            kept.push(state);
+    // What the file holds for certain, unless something came since that may have been or not.
+    let (mut certain, mut in_doubt) = (Text::Gone, false);
+    for mut state in states {
+        let same = state.text == certain && state.text != Text::Unknown;
+        if same && !in_doubt {
+            continue;
         }
+        if state.certain {
+            (certain, in_doubt) = (state.text, false);
+            // Git has it only if it has what came between.
+            state.certain = !same;
+        } else {
+            in_doubt = true;
+        }
+        kept.push(state);
     }
     kept
 }
 
-struct OneObject<'a> {
-    evidence: &'a Evidence<'a>,
-    log: &'a Log,
-    /// The last call of each request.
-    last: &'a HashMap<Op, &'a Attempt>,
-    /// All calls about this object.
-    attempts: &'a [&'a Attempt],
-}
-
-impl OneObject<'_> {
-    fn states(&self, uid: &str, versions: &Versions) -> Vec<State> {
-        let mut states = Vec::new();
-        let mut base = 0;
-        for (number, version) in versions {
-            if version.terminating {
-                if base != 0 {
-                    states.push(self.gone(base));
-                }
-                return states;
-            }
-            states.push(self.written(base, *number, version));
-            base = *number;
-        }
-        if !self.evidence.live.contains(uid) {
-            states.push(self.gone(base));
-        }
-        states
-    }
-
-    fn written(&self, base: u64, number: u64, version: &Version) -> State {
-        // Whose last call was not on the version before has changed nothing: what was wanted was there already.
-        let real = |claim: &&Claim| {
-            let attempt = claim.op.and_then(|op| self.last.get(&op));
-            attempt.is_none_or(|attempt| attempt.base == base)
-        };
-        let mut claims: Vec<&Claim> = version.claims.iter().filter(real).collect();
-        if claims.is_empty() {
-            // The log lacks the version before: the apiserver was killed as it wrote it down.
-            claims.extend(&version.claims);
-        }
-        let users: BTreeSet<String> = claims.iter().map(|claim| claim.user.clone()).collect();
-        let own = claims
-            .iter()
-            .find_map(|claim| claim.op.and_then(|op| self.last.get(&op)));
-        let excuse = if version.initial {
-            Some(Excuse::Initial)
-        } else if own.is_some_and(|own| self.has_rivals(own, base, &users)) {
-            Some(Excuse::Rivals)
-        } else {
-            None
-        };
-        State {
-            text: version.text,
-            act: self.act(claims.iter().find_map(|claim| claim.op)),
-            users,
-            excuse,
-            version: number,
-        }
-    }
-
-    /// Another user asked for what can't be told from it, on the same version.
-    fn has_rivals(&self, own: &Attempt, base: u64, users: &BTreeSet<String>) -> bool {
-        let rival = |other: &&&Attempt| {
-            other.base == base && !users.contains(&other.user) && other.operation == own.operation
-        };
-        own.operation == "UPDATE"
-            && self.attempts.iter().filter(rival).any(|other| {
-                match (own.replicas, other.replicas) {
-                    (Some(own), Some(other)) => own == other,
-                    // The bytes of one are not known: a chance is enough.
-                    (Some(_), None) | (None, Some(_)) => true,
-                    (None, None) => {
-                        own.fields == other.fields
-                            && (own.hash == other.hash || own.api_version != other.api_version)
-                    }
-                }
-            })
-    }
-
-    fn gone(&self, base: u64) -> State {
-        let asked = |on: &dyn Fn(u64) -> bool| -> Vec<&Attempt> {
-            let deletes = self.attempts.iter().copied();
-            let on = |a: &&Attempt| a.operation == "DELETE" && !a.terminating && on(a.base);
-            deletes.filter(on).collect()
-        };
-        let mut all = asked(&|on| on == base);
-        if !all.iter().any(|attempt| self.may_be_done(attempt)) {
-            // The log lacks the last version, for the same reason.
-            all = asked(&|on| on >= base);
-        }
-        let done: Vec<&&Attempt> = all.iter().filter(|a| self.may_be_done(a)).collect();
-        let users: BTreeSet<String> = done.iter().map(|a| a.user.clone()).collect();
-        let all: BTreeSet<&str> = all.iter().map(|a| a.user.as_str()).collect();
-        let excuse = match (users.len(), all.len()) {
-            (0, _) => Some(Excuse::NotAdmitted),
-            (_, 2..) => Some(Excuse::Rivals),
-            _ => None,
-        };
-        State {
-            text: Text::Gone,
-            act: self.act(done.iter().find_map(|a| a.op)),
-            users,
-            excuse,
-            version: base + 1,
-        }
-    }
-
-    /// Nothing speaks against the delete that was asked for.
-    fn may_be_done(&self, attempt: &Attempt) -> bool {
-        let accepted = attempt.op.is_none_or(|op| {
-            let unanswered = self.sent(op).is_some_and(|sent| sent.status.is_none());
-            // Called again, about another object of that name or on one that is going: this call lost.
-            let last = self.last.get(&op);
-            let stands = self.log.collections.contains(&op)
-                || last.is_none_or(|last| last.uid == attempt.uid && !last.terminating);
-            (self.log.accepted.contains(&op) || unanswered) && stands
-        });
-        accepted && !attempt.refused
-    }
-
-    fn sent(&self, op: Op) -> Option<&Sent> {
-        self.evidence.journal.get(usize::try_from(op).ok()?)
-    }
-
-    fn act(&self, op: Option<Op>) -> &'static str {
-        op.and_then(|op| self.sent(op))
-            .map_or("others", |sent| sent.act)
-    }
-}
-
-fn text_of(kind: Kind, identity: &Identity, object: &Value, fetched: bool) -> Text {
+/// What the file of such an object holds.
+pub(crate) fn text_of(kind: Kind, identity: &Identity, object: &Value, fetched: bool) -> Text {
     if object["apiVersion"] != kind.api_version() || object["kind"] != kind.kind {
         return Text::Unknown;
     }
@@ -410,4 +317,52 @@ async fn fetch(client: &Client, identity: &Identity, version: u64) -> Text {
     object["apiVersion"] = kinds::api_version(kind.group, kind.version).into();
     object["kind"] = kind.kind.into();
     text_of(kind, identity, &object, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left of states of such texts; after a `?` they may not have been.
+    fn left(states: &str) -> String {
+        let state = |word: &str| State {
+            certain: !word.starts_with('?'),
+            text: match word.trim_start_matches('?') {
+                "gone" => Text::Gone,
+                "unknown" => Text::Unknown,
+                word => Text::Is(SpecHash::of(word.as_bytes())),
+            },
+            users: BTreeSet::new(),
+            act: "test",
+            excuse: None,
+            version: 0,
+        };
+        let names: HashMap<String, &str> = states
+            .split(' ')
+            .map(|word| word.trim_start_matches('?'))
+            .map(|word| (format!("{:?}", state(word).text), word))
+            .collect();
+        let left = visible(states.split(' ').map(state)).into_iter();
+        let mark = |certain: bool| if certain { "" } else { "?" };
+        left.map(|s| format!("{}{}", mark(s.certain), names[&format!("{:?}", s.text)]))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn what_leaves_the_file_as_it_was_is_left_out() {
+        assert_eq!(
+            left("gone a a b unknown unknown b gone gone"),
+            "a b unknown unknown b gone"
+        );
+        assert_eq!(left("?gone a ?a b"), "a b");
+    }
+
+    #[test]
+    fn a_return_from_what_may_not_have_been_may_be_seen_or_not() {
+        assert_eq!(left("a ?b a a c"), "a ?b ?a c");
+        assert_eq!(left("a ?b ?a ?b a"), "a ?b ?a ?b ?a");
+        // This one is seen whatever came between.
+        assert_eq!(left("a ?b b"), "a ?b b");
+    }
 }

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use manifest::SpecHash;
+use manifest::{Identity, SpecHash};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tests::hooks::{Handler, HookServer};
 
 use crate::crowd::{OP, Op, REFUSE};
+use crate::kinds::Kind;
+use crate::truth::{self, Text};
 
 /// One call of the webhook: the apiserver is about to write.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Attempt {
     /// The version to be replaced; 0 for a create.
     pub(crate) base: u64,
     pub(crate) operation: String,
+    /// Whose file it is about, and what that is to hold then; none if the write is not about what is in files.
+    pub(crate) file: Option<(Identity, Text)>,
     /// Of the object asked for.
     pub(crate) api_version: String,
     pub(crate) hash: Option<SpecHash>,
@@ -89,12 +93,14 @@ impl Witness {
     }
 }
 
-fn attempt(request: &Value, refused: bool) -> Attempt {
+/// What a review's request is about.
+pub(crate) fn attempt(request: &Value, refused: bool) -> Attempt {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (object, old) = (&request["object"], &request["oldObject"]);
     let asked = if object.is_object() { object } else { old };
     let scale = request["subResource"] == "scale";
     let known = if old.is_object() { old } else { object };
+    let hash = manifest::canonicalize(asked).ok().map(|m| m.hash);
     Attempt {
         op: request["userInfo"]["extra"][OP][0]
             .as_str()
@@ -106,13 +112,28 @@ fn attempt(request: &Value, refused: bool) -> Attempt {
             .and_then(|version| version.parse().ok())
             .unwrap_or(0),
         operation: text(&request["operation"]),
+        file: hash.and_then(|_| file(request, known, asked)),
         api_version: text(&asked["apiVersion"]),
-        hash: manifest::canonicalize(asked).ok().map(|m| m.hash),
+        hash,
         fields: manifest::managed_fields_hash(asked).filter(|_| !scale),
         replicas: scale.then(|| manifest::replicas(asked).unwrap_or(0)),
         refused,
         terminating: old["metadata"]["deletionTimestamp"].is_string(),
     }
+}
+
+/// `known` names the object, or its scale; `asked` is what is to be stored, and can be made a manifest.
+fn file(request: &Value, known: &Value, asked: &Value) -> Option<(Identity, Text)> {
+    let resource = &request["resource"];
+    let kind = Kind::find(resource["group"].as_str()?, resource["resource"].as_str()?)?;
+    let identity = kind.identity(&known["metadata"]);
+    let text = match request["subResource"].as_str().unwrap_or_default() {
+        "" if request["operation"] == "DELETE" => Text::Gone,
+        // A Scale is of another kind than the object, and so can't be read.
+        "" | "scale" => truth::text_of(kind, &identity, asked, false),
+        _ => return None,
+    };
+    Some((identity, text))
 }
 
 fn answer(review: &Value, mut response: Value) -> Value {
