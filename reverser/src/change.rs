@@ -65,6 +65,8 @@ pub enum Miss {
     Unseen,
     /// Several users sent what can't be told apart.
     Ambiguous,
+    /// Somebody was found, but the sidecar was away meanwhile and may have missed who else asked.
+    Unconfirmed,
     /// The apiserver never calls webhooks for kinds of `admissionregistration.k8s.io`.
     NeverAdmitted,
     /// Found by comparing the live list with Git: whoever did it did it unobserved.

@@ -73,6 +73,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     // Workers drop what does not fit: a destination asks again after its next push.
     let (resync, resyncs) = mpsc::channel(64);
 
+    let barrier = Barrier::new(asked, reaches, presences.clone());
     let workers = Arc::new(Workers::new(WorkerSettings {
         work_dir: args.work_dir.clone(),
         max_global: args.workers_max_global as usize,
@@ -83,7 +84,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         board: board.clone(),
         metrics: metrics.clone(),
         replayed: replays,
-        barrier: Barrier::new(asked, reaches, presences.clone()),
+        barrier: barrier.clone(),
         resync,
         shutdown: shutdown.clone(),
     }));
@@ -113,7 +114,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         cluster_id,
     });
     let report = ReportService::new(
-        store,
+        store.clone(),
         SidecarSignals {
             interest: interests,
             applied: acknowledged,
@@ -186,6 +187,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             serve_metrics(metrics_listener, registry, gauges).map(ended("the metrics server")),
         );
         parts.spawn(serve_health(health_listener, health.clone()).map(ended("the health server")));
+        parts.spawn(barrier.confirm(store).map(ended("the barrier")));
         parts.spawn(follow_sidecar(presences, replayed, board).map(ended("the sidecar's signals")));
         parts.spawn(
             announce_ready(configurations, catalogs, health.clone()).map(ended("readiness")),

@@ -139,7 +139,7 @@ fn alices(n: usize) -> Observation {
 }
 
 fn is_alices(store: &Store, n: usize) {
-    let found = store.join(&event(&alices(n)));
+    let found = store.join(&event(&alices(n))).attribution;
     let Attribution::Exact(who) = &found else {
         panic!("of alice's write {n}: {found:?}");
     };
@@ -236,7 +236,10 @@ fn a_flood_of_verdicts_is_bounded() {
             let observation = nth(n, n, size);
             let event = event(&observation);
             store.record(observation);
-            assert!(matches!(store.join(&event), Attribution::Exact(_)));
+            assert!(matches!(
+                store.join(&event).attribution,
+                Attribution::Exact(_)
+            ));
         });
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! A change may reach the reverser before its observation: the stream is slow, or was cut, or the
 //! sidecar gets no processor. But its admission was answered before it was written, and whatever
-//! the sidecar has answered is in its outbox. So a change whose author is not known yet asks for a
-//! *mark*, and once the sidecar has answered it there is nothing left that could still tell.
+//! the sidecar has answered is in its outbox. So a change whose author is not known yet, or may
+//! still have a rival, asks for a *mark*, and once the sidecar has answered it there is nothing left
+//! that could still tell.
+
+use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use super::service::{Presence, Sidecar};
+use super::store::Store;
 
 /// How long the sidecar may owe us an answer, or be away, while changes wait for it.
 ///
@@ -19,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// No single wait is longer, however often the sidecar comes and goes meanwhile.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// Pause between marks that nobody waits for: 20 a second are no load.
+const BETWEEN_MARKS: Duration = Duration::from_millis(50);
 
 /// The newest mark that was asked for; sent to the sidecar on each of its streams until reached.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +46,15 @@ impl Default for Asked {
             unanswered_since: now,
         }
     }
+}
+
+/// What is known to be in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// All that led to changes received up to then.
+    Until(Instant),
+    /// There is no knowing for changes received since then, and no use in waiting.
+    LostSince(Instant),
 }
 
 /// What holds changes back until their observations can't be missed any more. One for all
@@ -70,17 +86,16 @@ impl Barrier {
     /// up to `newest`, and returns up to when else it has all, which is that late at least. A
     /// mark that somebody else asked for since then serves as well.
     ///
-    /// `None`: there is no knowing, and no use in waiting. That is so once the sidecar has been
-    /// away, or has owed an answer, for 5 s (an older sidecar knows no marks); at the latest
+    /// Gives up once the sidecar has been away, or has owed an answer, for 5 s; at the latest
     /// after 10 s. A sidecar that is dead so holds up nothing for good, and each change that comes
     /// later not at all.
-    pub async fn pass(&self, newest: Instant) -> Option<Instant> {
+    pub async fn pass(&self, newest: Instant) -> Coverage {
         let asked = self.ask(newest);
         let latest = Instant::now() + LONGEST;
         let (mut reached, mut presence) = (self.reached.clone(), self.presence.clone());
         loop {
             if *reached.borrow_and_update() >= asked.number {
-                return Some(asked.at);
+                return Coverage::Until(asked.at);
             }
             let now = *presence.borrow_and_update();
             let silent_since = match now.sidecar {
@@ -96,9 +111,20 @@ impl Barrier {
             };
             tokio::select! {
                 biased;
-                told = told => told.ok()?,
-                () = sleep_until(until) => return None,
+                told = told => if told.is_ok() { continue },
+                () = sleep_until(until) => {}
             }
+            return Coverage::LostSince(silent_since);
+        }
+    }
+
+    /// Has the sidecar confirm what was joined, without end: before a batch closes most of it is
+    /// certain already, and only the last moments before a sidecar dies are not.
+    pub async fn confirm(self, store: Arc<Store>) {
+        loop {
+            store.credited().await;
+            self.pass(Instant::now()).await;
+            sleep(BETWEEN_MARKS).await;
         }
     }
 
@@ -156,6 +182,10 @@ mod tests {
         }
     }
 
+    fn is_lost(coverage: Coverage) -> bool {
+        matches!(coverage, Coverage::LostSince(_))
+    }
+
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -169,7 +199,7 @@ mod tests {
         assert!(!waiting.is_finished());
         assert_eq!(service.number(), 1);
         service.reached.send_replace(1);
-        assert_eq!(waiting.await.unwrap(), Some(started));
+        assert_eq!(waiting.await.unwrap(), Coverage::Until(started));
         assert_eq!(started.elapsed(), seconds(2));
     }
 
@@ -188,13 +218,13 @@ mod tests {
         tokio::time::sleep(seconds(1)).await;
         assert_eq!(service.number(), 2);
         service.reached.send_replace(1);
-        assert_eq!(one.await.unwrap(), Some(early + seconds(1)));
-        assert_eq!(other.await.unwrap(), Some(early + seconds(1)));
+        assert_eq!(one.await.unwrap(), Coverage::Until(early + seconds(1)));
+        assert_eq!(other.await.unwrap(), Coverage::Until(early + seconds(1)));
         assert!(!third.is_finished());
         service.reached.send_replace(2);
-        assert_eq!(third.await.unwrap(), Some(late));
+        assert_eq!(third.await.unwrap(), Coverage::Until(late));
         // It is known already: nobody is asked again.
-        assert_eq!(barrier.pass(early).await, Some(late));
+        assert_eq!(barrier.pass(early).await, Coverage::Until(late));
         assert_eq!(service.number(), 2);
     }
 
@@ -202,15 +232,15 @@ mod tests {
     async fn a_sidecar_that_owes_an_answer_is_waited_for_once() {
         let (service, barrier) = Service::long(Sidecar::Live);
         let started = Instant::now();
-        assert_eq!(barrier.pass(started).await, None);
+        assert!(is_lost(barrier.pass(started).await));
         assert_eq!(started.elapsed(), PATIENCE);
-        assert_eq!(barrier.pass(Instant::now()).await, None);
+        assert!(is_lost(barrier.pass(Instant::now()).await));
         assert_eq!(started.elapsed(), PATIENCE);
         assert_eq!(service.number(), 2);
         // It was starved, and is back.
         service.reached.send_replace(2);
         let again = Instant::now();
-        assert_eq!(barrier.pass(again + seconds(1)).await, None);
+        assert!(is_lost(barrier.pass(again + seconds(1)).await));
         assert_eq!(again.elapsed(), PATIENCE);
     }
 
@@ -227,7 +257,7 @@ mod tests {
         tokio::time::sleep(seconds(1)).await;
         assert!(!waiting.is_finished());
         service.reached.send_replace(1);
-        assert_eq!(waiting.await.unwrap(), Some(lost));
+        assert_eq!(waiting.await.unwrap(), Coverage::Until(lost));
     }
 
     #[tokio::test(start_paused = true)]
@@ -236,9 +266,9 @@ mod tests {
         service.is(Sidecar::Away);
         let lost = Instant::now();
         tokio::time::sleep(seconds(2)).await;
-        assert_eq!(barrier.pass(Instant::now()).await, None);
+        assert!(is_lost(barrier.pass(Instant::now()).await));
         assert_eq!(lost.elapsed(), PATIENCE);
-        assert_eq!(barrier.pass(Instant::now()).await, None);
+        assert!(is_lost(barrier.pass(Instant::now()).await));
         assert_eq!(lost.elapsed(), PATIENCE);
     }
 
@@ -257,7 +287,7 @@ mod tests {
         };
         tokio::select! {
             () = restarts => {}
-            waited = waiting => assert_eq!(waited.unwrap(), None),
+            waited = waiting => assert!(is_lost(waited.unwrap())),
         }
         assert_eq!(started.elapsed(), LONGEST);
     }

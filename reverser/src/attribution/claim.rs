@@ -4,12 +4,13 @@ use tokio::time::Instant;
 
 use crate::change::{Attribution, Miss, Operation, Sighting, Who};
 
+use super::credit::{Claim, Credit};
 use super::index::ObservationId;
 use super::join::{self, Decision};
 use super::metrics::{EvictionReason, HitTier};
-use super::observation::{Observation, key};
+use super::observation::{Observation, Write, key};
 use super::store::{Held, State, Store};
-use super::verdicts::{GAP, Verdict};
+use super::verdicts::{GAP, Gaps, Verdict};
 
 /// Whether a change may still be joined later.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,31 @@ pub(super) enum Chance {
 enum Inclusive {
     Yes,
     No,
+}
+
+/// What [`Store::join`] found.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Who made the change, as far as is known now.
+    pub attribution: Attribution,
+    /// Where somebody was found who may have rivals: to be asked when the change's batch closes.
+    pub credit: Option<Credit>,
+}
+
+impl From<Attribution> for Joined {
+    fn from(attribution: Attribution) -> Self {
+        Self {
+            attribution,
+            credit: None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl PartialEq<Attribution> for Joined {
+    fn eq(&self, other: &Attribution) -> bool {
+        self.attribution == *other
+    }
 }
 
 /// What of an object's history a sighting accounts for.
@@ -59,7 +85,7 @@ impl Store {
     ///
     /// Counts a hit, or a miss that is final. What found nothing ([`Miss::Unseen`]) is counted
     /// by [`rejoin`](Self::rejoin).
-    pub fn join(&self, sighting: &Sighting) -> Attribution {
+    pub fn join(&self, sighting: &Sighting) -> Joined {
         self.join_at(sighting, Chance::MoreToCome, Instant::now())
     }
 
@@ -67,6 +93,7 @@ impl Store {
     /// finds what came late. To be called once, when the change's batch closes.
     pub fn rejoin(&self, sighting: &Sighting) -> Attribution {
         self.join_at(sighting, Chance::Last, Instant::now())
+            .attribution
     }
 
     /// Who made a change that was found by comparing a list with Git: a look, and nothing more.
@@ -92,37 +119,90 @@ impl Store {
         self.sweep(&mut state, uid, base, Inclusive::Yes, now);
     }
 
-    pub(super) fn join_at(&self, sighting: &Sighting, chance: Chance, now: Instant) -> Attribution {
+    pub(super) fn join_at(&self, sighting: &Sighting, chance: Chance, now: Instant) -> Joined {
         if never_admitted(sighting) {
             if chance == Chance::MoreToCome {
                 self.metrics().miss(Miss::NeverAdmitted);
             }
-            return Attribution::None(Miss::NeverAdmitted);
+            return Attribution::None(Miss::NeverAdmitted).into();
         }
         let mut state = self.lock(now);
         let place = Place::of(sighting);
         if let Some(known) = state.settled(sighting, place.as_ref(), now) {
-            return known.clone();
+            return known;
         }
-        let (attribution, winner) = state.find(sighting, now);
+        let (mut attribution, winner) = state.find(sighting, now);
+        let mut claim = None;
         if let Some(winner) = winner {
+            if state.may_have_missed(sighting, winner, now) {
+                attribution = Attribution::None(Miss::Unconfirmed);
+            } else if chance == Chance::MoreToCome && may_have_rivals(sighting) {
+                let by_bytes = state
+                    .held
+                    .get(&winner)
+                    .is_some_and(|held| join::same_bytes(sighting, &held.observation));
+                claim = Some(Claim::new(sighting, by_bytes, state.witness.era()));
+                self.credited.notify_one();
+            }
             if !state.is_recalled(winner) {
                 self.count_hit(&attribution);
             }
             state.remove(winner);
-        } else if let Attribution::None(miss) = attribution
+        }
+        if let Attribution::None(miss) = attribution
             && (miss != Miss::Unseen || chance == Chance::Last)
         {
             self.metrics().miss(miss);
         }
+        let joined = Joined {
+            attribution,
+            credit: claim.as_ref().map(|claim| claim.credit.clone()),
+        };
         if let Some(place) = &place {
-            let unseen = attribution == Attribution::None(Miss::Unseen);
-            let open = unseen && chance == Chance::MoreToCome;
-            let answer = (!open).then_some(&attribution);
-            self.settle(&mut state, &sighting.uid, place, answer, now);
+            let unseen = joined.attribution == Attribution::None(Miss::Unseen);
+            let verdict = match claim {
+                Some(claim) => Verdict::Claimed(joined.attribution.clone(), claim),
+                None if unseen && chance == Chance::MoreToCome => Verdict::Open,
+                None => Verdict::Closed(joined.attribution.clone()),
+            };
+            self.settle(&mut state, &sighting.uid, place, verdict, now);
         }
         self.metrics().pending(state.held.len());
-        attribution
+        joined
+    }
+
+    /// Whether the version that an observation was on is settled. If it is a rival of whoever was
+    /// credited for it, or for what came after a gap, nobody is any more.
+    pub(super) fn contest(&self, state: &mut State, late: &Observation, now: Instant) -> bool {
+        let (uid, base) = (&late.uid, &late.base);
+        let mut withdrawn = Vec::new();
+        let settled = match state.verdicts.get(uid, base, now) {
+            Some(Verdict::Closed(_)) => true,
+            Some(Verdict::Claimed(credited, claim)) => {
+                if is_rival(claim, credited, late) {
+                    withdrawn.push((base.clone(), claim.credit.clone()));
+                }
+                true
+            }
+            _ => false,
+        };
+        for (version, claim) in state.verdicts.gaps(uid, now).claims() {
+            let place = format!("{GAP}{version}");
+            if join::older(base, version)
+                && let Some(Verdict::Claimed(credited, _)) = state.verdicts.get(uid, &place, now)
+                && is_rival(claim, credited, late)
+            {
+                withdrawn.push((place, claim.credit.clone()));
+            }
+        }
+        for (place, credit) in withdrawn {
+            credit.withdraw();
+            let nobody = Attribution::None(Miss::Ambiguous);
+            let verdict = Verdict::Closed(nobody);
+            state.verdicts.insert(uid, &place, verdict, now);
+            self.metrics().miss(Miss::Ambiguous);
+        }
+        settled
     }
 
     pub(super) fn recall_at(&self, sighting: &Sighting, now: Instant) -> Attribution {
@@ -132,9 +212,12 @@ impl Store {
         let mut state = self.lock(now);
         let place = Place::of(sighting);
         if let Some(known) = state.settled(sighting, place.as_ref(), now) {
-            return known.clone();
+            return known.attribution;
         }
         let (attribution, winner) = state.find(sighting, now);
+        if winner.is_some_and(|winner| state.may_have_missed(sighting, winner, now)) {
+            return Attribution::None(Miss::Unconfirmed);
+        }
         if let Some(held) = winner.and_then(|winner| state.held.get_mut(&winner))
             && held
                 .recalled
@@ -146,33 +229,28 @@ impl Store {
         attribution
     }
 
-    /// Remembers the answer, and drops what can't matter any more; without an answer the place
-    /// is left open.
-    fn settle(
-        &self,
-        state: &mut State,
-        uid: &str,
-        place: &Place,
-        answer: Option<&Attribution>,
-        now: Instant,
-    ) {
-        let verdict = answer.map_or(Verdict::Open, |answer| Verdict::Closed(answer.clone()));
+    /// Remembers the answer, and drops what can't matter any more.
+    fn settle(&self, state: &mut State, uid: &str, place: &Place, verdict: Verdict, now: Instant) {
         let verdicts = &mut state.verdicts;
         verdicts.insert(uid, place.key(), verdict.clone(), now);
-        match (place, answer) {
-            (Place::Base(base), _) => self.sweep(state, uid, base, Inclusive::Yes, now),
-            (Place::Below { version, .. }, None) => {
-                let open = Verdict::OpenBelow(version.as_str().into());
-                verdicts.insert(uid, GAP, open, now);
-            }
-            (Place::Below { version, .. }, Some(_)) => {
-                // One gap may follow another before the first one's batch closes.
-                let own = Verdict::OpenBelow(version.as_str().into());
-                if verdicts.get(uid, GAP, now) == Some(&own) {
-                    verdicts.insert(uid, GAP, verdict, now);
-                }
-                self.sweep(state, uid, version, Inclusive::No, now);
-            }
+        let Place::Below { version, .. } = place else {
+            self.sweep(state, uid, place.key(), Inclusive::Yes, now);
+            return;
+        };
+        let mut gaps = verdicts.gaps(uid, now).into_owned();
+        let own = gaps.open.as_deref() == Some(version);
+        match verdict {
+            Verdict::Open => gaps.open = Some(version.as_str().into()),
+            Verdict::Claimed(_, claim) => gaps.claim(version, claim),
+            _ if own => gaps.open = None,
+            _ => {}
+        }
+        let open = gaps.open.as_deref() == Some(version);
+        if gaps != Gaps::default() || own {
+            verdicts.insert(uid, GAP, Verdict::Gaps(gaps), now);
+        }
+        if !open {
+            self.sweep(state, uid, version, Inclusive::No, now);
         }
     }
 
@@ -188,13 +266,13 @@ impl Store {
     /// what a rejoin may still claim.
     fn sweep(&self, state: &mut State, uid: &str, base: &str, inclusive: Inclusive, now: Instant) {
         let verdicts = &state.verdicts;
-        let gap = match verdicts.get(uid, GAP, now) {
-            Some(Verdict::OpenBelow(version)) => Some(version),
-            _ => None,
-        };
+        let gaps = verdicts.gaps(uid, now);
         let is_over = |waiting: &str| {
             let open = verdicts.get(uid, waiting, now) == Some(&Verdict::Open)
-                || gap.is_some_and(|version| join::older(waiting, version));
+                || gaps
+                    .open
+                    .as_ref()
+                    .is_some_and(|version| join::older(waiting, version));
             (inclusive == Inclusive::Yes && waiting == base)
                 || (join::older(waiting, base) && !open)
         };
@@ -215,15 +293,31 @@ impl Store {
 
 impl State {
     /// What was decided before, once and for all.
-    fn settled(
-        &self,
-        sighting: &Sighting,
-        place: Option<&Place>,
-        now: Instant,
-    ) -> Option<&Attribution> {
+    fn settled(&self, sighting: &Sighting, place: Option<&Place>, now: Instant) -> Option<Joined> {
         match self.verdicts.get(&sighting.uid, place?.key(), now) {
-            Some(Verdict::Closed(known)) => Some(known),
+            Some(Verdict::Closed(known)) => Some(known.clone().into()),
+            Some(Verdict::Claimed(known, claim)) => Some(Joined {
+                attribution: known.clone(),
+                credit: Some(claim.credit.clone()),
+            }),
             _ => None,
+        }
+    }
+
+    /// Whether somebody else's observation may have been missed since this one came.
+    fn may_have_missed(&self, sighting: &Sighting, winner: ObservationId, now: Instant) -> bool {
+        let Some(Held {
+            observation, since, ..
+        }) = self.held.get(&winner).map(AsRef::as_ref)
+        else {
+            return false;
+        };
+        if matches!(observation.write, Write::Create(_)) && observation.uid == sighting.uid {
+            return false;
+        }
+        match &sighting.base {
+            Some(_) => self.witness.may_have_missed(now),
+            None => self.witness.may_have_missed_since(*since),
         }
     }
 
@@ -299,6 +393,20 @@ fn answered(sighting: &Sighting, held: &Held) -> bool {
     elsewhere
         && sighting.operation != Operation::Delete
         && !join::same_managed_fields(sighting, &held.observation)
+}
+
+/// Every attempt to create has a uid of its own.
+fn may_have_rivals(sighting: &Sighting) -> bool {
+    sighting.base.as_ref().is_none_or(|base| !base.is_empty())
+}
+
+fn is_rival(claim: &Claim, credited: &Attribution, late: &Observation) -> bool {
+    match credited {
+        Attribution::Exact(who) | Attribution::Content(who) => {
+            join::is_rival(&claim.sighting, claim.by_bytes, &who.username, late)
+        }
+        Attribution::None(_) => false,
+    }
 }
 
 fn never_admitted(sighting: &Sighting) -> bool {

@@ -65,7 +65,7 @@ pub(super) fn same_managed_fields(sighting: &Sighting, candidate: &Observation) 
 }
 
 /// The admission asked for exactly the content that is there.
-fn same_bytes(sighting: &Sighting, candidate: &Observation) -> bool {
+pub(super) fn same_bytes(sighting: &Sighting, candidate: &Observation) -> bool {
     match candidate.write {
         Write::Create(hash) | Write::Update(hash) => hash == sighting.spec_hash,
         Write::Scale(replicas) => sighting.scaled_to == Some(replicas),
@@ -147,6 +147,30 @@ fn decide_update(sighting: &Sighting, candidates: &[&Observation], rivals: &[usi
     // Bytes alone prove nothing where the managedFields differ: they are stored as they were admitted.
     let by_fields = rivals().filter(|&i| fields(i) == Fields::Equal);
     one_user(candidates, by_fields).map_or_else(Decision::from, Decision::Exact)
+}
+
+/// Whether an observation that comes late speaks against the one who was credited: it is another
+/// user's, and would have been chosen as well. In doubt it does.
+pub(super) fn is_rival(
+    sighting: &Sighting,
+    by_bytes: bool,
+    credited: &str,
+    late: &Observation,
+) -> bool {
+    if &*late.username == credited {
+        return false;
+    }
+    let (bytes, fields) = (same_bytes(sighting, late), fields(sighting, late));
+    match (&sighting.base, late.write) {
+        (_, Write::Delete(_)) => sighting.operation == Operation::Delete,
+        (_, _) if sighting.operation == Operation::Delete => false,
+        (Some(_), _) => {
+            let converted = other_version(sighting, late) || !by_bytes;
+            (bytes && fields != Fields::Differ) || (fields == Fields::Equal && converted)
+        }
+        (None, Write::Scale(_)) => true,
+        (None, _) => fields == Fields::Equal || (bytes && fields != Fields::Differ),
+    }
 }
 
 /// The chain of versions is broken: any of these may have been written, and in any number.

@@ -64,7 +64,7 @@ impl AttributionMetrics {
             )?,
             misses: vec(
                 "enrich_misses_total",
-                "Changes without an author, by reason.",
+                "Changes without an author, by reason; a hit that was withdrawn counts here as well.",
                 "reason",
             )?,
             evictions: vec(
@@ -92,7 +92,12 @@ impl AttributionMetrics {
         for tier in ["exact", "content"] {
             metrics.hits.with_label_values(&[tier]);
         }
-        for miss in [Miss::Unseen, Miss::Ambiguous, Miss::NeverAdmitted] {
+        for miss in [
+            Miss::Unseen,
+            Miss::Ambiguous,
+            Miss::Unconfirmed,
+            Miss::NeverAdmitted,
+        ] {
             metrics.misses.with_label_values(&[miss_label(miss)]);
         }
         for reason in [
@@ -178,6 +183,7 @@ fn miss_label(miss: Miss) -> &'static str {
     match miss {
         Miss::Unseen => "unseen",
         Miss::Ambiguous => "ambiguous",
+        Miss::Unconfirmed => "unconfirmed",
         Miss::NeverAdmitted => "never_admitted",
         Miss::Reconciled => "reconciled",
     }

@@ -6,10 +6,12 @@
 //!
 //! [`join`] is the decision, pure. [`Store`] keeps what it decides over, bounded in every
 //! direction. [`ReportService`] fills the store from the sidecar's stream. [`Barrier`] holds a change
-//! back while its observation may still be on its way.
+//! back while its observation may still be on its way; until then every name is a [`Credit`] that
+//! may be withdrawn.
 
 mod barrier;
 mod claim;
+mod credit;
 pub mod endpoint;
 #[cfg(test)]
 mod fixtures;
@@ -25,7 +27,9 @@ mod simulation;
 mod store;
 mod verdicts;
 
-pub use barrier::{Asked, Barrier};
+pub use barrier::{Asked, Barrier, Coverage};
+pub use claim::Joined;
+pub use credit::Credit;
 pub use metrics::{AttributionMetrics, EvictionReason};
 pub use observation::{Observation, ObservationError, Write};
 pub use service::{Presence, ReportService, Sidecar, SidecarSignals};

@@ -85,8 +85,14 @@ struct Shared {
     /// Held from claiming a sequence until it is stored: an acknowledgement that a second
     /// stream of the session sends covers only what is stored.
     sessions: Mutex<Sessions>,
-    /// The newest stream's number; an older one that ends late must not report the sidecar away.
-    newest: Mutex<u64>,
+    newest: Mutex<Newest>,
+}
+
+/// The newest stream; an older one that ends late must not report the sidecar away.
+#[derive(Default)]
+struct Newest {
+    number: u64,
+    session: String,
 }
 
 /// Serves `gitopsreverser.v1.Attribution`.
@@ -116,7 +122,7 @@ impl ReportService {
                 asked: signals.asked,
                 reached: signals.reached,
                 sessions: Mutex::default(),
-                newest: Mutex::new(0),
+                newest: Mutex::default(),
             }),
         }
     }
@@ -193,6 +199,7 @@ impl Connection {
                 self.unsent_mark = false;
                 let number = self.asked.borrow_and_update().number;
                 if number > *self.shared.reached.borrow() {
+                    self.shared.store.mark_sent(number);
                     return Ok(Some(Outgoing::Mark(v1::Mark { number })));
                 }
             }
@@ -244,12 +251,14 @@ impl Connection {
                     session = greeted.session,
                     "the sidecar has replayed its outbox"
                 );
+                shared.store.sidecar_replayed();
                 shared.presence.send_replace(Presence::now(Sidecar::Live));
             }),
             Incoming::InterestApplied(applied) => greeted.signal(|shared| {
                 shared.applied.send_replace(applied.generation);
             }),
             Incoming::MarkReached(mark) => greeted.signal(|shared| {
+                shared.store.mark_reached(mark.number);
                 shared.reached.send_if_modified(|reached| {
                     let further = mark.number > *reached;
                     *reached = mark.number.max(*reached);
@@ -294,7 +303,9 @@ impl Greeted {
             )));
         }
         let mut newest = shared.newest.lock();
-        *newest += 1;
+        newest.number += 1;
+        shared.store.sidecar_returned(newest.session == session);
+        newest.session.clone_from(&session);
         shared.applied.send_replace(0);
         shared
             .presence
@@ -302,7 +313,7 @@ impl Greeted {
         info!(session, "the sidecar is connected");
         Ok(Self {
             session,
-            number: *newest,
+            number: newest.number,
             shared: Arc::clone(shared),
         })
     }
@@ -335,7 +346,7 @@ impl Greeted {
     /// Only the newest stream speaks for the sidecar.
     fn signal(&self, send: impl FnOnce(&Shared)) {
         let newest = self.shared.newest.lock();
-        if *newest == self.number {
+        if newest.number == self.number {
             send(&self.shared);
         }
     }
@@ -345,6 +356,7 @@ impl Drop for Greeted {
     fn drop(&mut self) {
         self.signal(|shared| {
             info!(session = self.session, "the sidecar is gone");
+            shared.store.sidecar_left();
             shared.presence.send_replace(Presence::now(Sidecar::Away));
             shared.applied.send_replace(0);
         });

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
+use super::credit::Witness;
 use super::index::{Index, ObservationId};
 use super::metrics::{AttributionMetrics, EvictionReason};
 use super::observation::Observation;
 use super::share::{Rivals, Shares};
-use super::verdicts::{Verdict, Verdicts};
+use super::verdicts::Verdicts;
 
 /// How much the store holds, and for how long.
 ///
@@ -77,7 +79,9 @@ pub(super) struct Held {
     pub(super) uid: Arc<str>,
     /// The version of a list for which it was found; empty for a delete that a sweep found.
     pub(super) recalled: Option<Box<str>>,
+    /// By the clock, for people.
     received: SystemTime,
+    pub(super) since: Instant,
     expires: Instant,
 }
 
@@ -106,6 +110,10 @@ pub(super) struct Held {
 /// it again (an event that came twice, a second destination) repeats the first answer and counts
 /// nothing. `Ambiguous` settles at once: a third rival can't make the first two distinguishable.
 ///
+/// A change that found somebody gives a [`Credit`], except for a create by its own uid. A rival's
+/// observation that is recorded later withdraws it. It stands once the sidecar, the same process, has
+/// answered a mark that was sent after the event.
+///
 /// What a list or a sweep finds by comparing with Git is [`recall`](Self::recall)ed instead, which
 /// changes nothing.
 ///
@@ -114,6 +122,7 @@ pub struct Store {
     limits: Limits,
     metrics: AttributionMetrics,
     state: Mutex<State>,
+    pub(super) credited: Notify,
 }
 
 pub(super) struct State {
@@ -124,6 +133,7 @@ pub(super) struct State {
     pub(super) by_key: Index,
     shares: Shares,
     pub(super) verdicts: Verdicts,
+    pub(super) witness: Witness,
 }
 
 impl Store {
@@ -140,7 +150,9 @@ impl Store {
                 by_key: Index::default(),
                 shares: Shares::default(),
                 verdicts: Verdicts::new(limits.verdict_bytes, limits.ttl),
+                witness: Witness::default(),
             }),
+            credited: Notify::new(),
         }
     }
 
@@ -151,8 +163,7 @@ impl Store {
 
     pub(super) fn record_at(&self, mut observation: Observation, now: Instant) -> Recorded {
         let mut state = self.lock(now);
-        let verdict = state.verdicts.get(&observation.uid, &observation.base, now);
-        if matches!(verdict, Some(Verdict::Closed(_))) {
+        if self.contest(&mut state, &observation, now) {
             self.metrics.evicted(EvictionReason::BasePassed);
             return Recorded::BasePassed;
         }
@@ -178,11 +189,43 @@ impl Store {
             uid,
             recalled: None,
             received: SystemTime::now(),
+            since: now,
             expires: now + self.limits.ttl,
         };
         state.held.insert(id, Box::new(held));
         self.metrics.pending(state.held.len());
         Recorded::Stored
+    }
+
+    /// A mark is about to be sent: once it is [reached](Self::mark_reached), the store has all that the
+    /// sidecar saw before what was joined by now.
+    pub fn mark_sent(&self, number: u64) {
+        self.state.lock().witness.mark(number);
+    }
+
+    /// The sidecar has answered a mark.
+    pub fn mark_reached(&self, number: u64) {
+        self.state.lock().witness.reached(number);
+    }
+
+    /// The sidecar's stream ended.
+    pub fn sidecar_left(&self) {
+        self.state.lock().witness.leaves(Instant::now());
+    }
+
+    /// There is a stream again: of the same process, which remembers what it saw, or of another.
+    pub fn sidecar_returned(&self, same: bool) {
+        self.state.lock().witness.returns(same);
+    }
+
+    /// What the sidecar had seen by now is in the store.
+    pub fn sidecar_replayed(&self) {
+        self.state.lock().witness.replayed(Instant::now());
+    }
+
+    /// Waits until somebody was credited since the last call.
+    pub async fn credited(&self) {
+        self.credited.notified().await;
     }
 
     /// At most `limit` of the observations that wait, newest first.

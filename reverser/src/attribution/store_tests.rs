@@ -1,4 +1,4 @@
-use super::super::claim::Chance;
+use super::super::claim::{Chance, Joined};
 use super::super::fixtures::*;
 use super::super::metrics::HitTier;
 use super::*;
@@ -162,7 +162,10 @@ fn a_deleted_object_is_found_by_its_content_when_its_uid_is_forgotten() {
     store.record(delete("alice", "5", "x"));
     let mut gone = seen(Operation::Delete, None, "x");
     gone.uid = String::new();
-    assert!(matches!(store.join(&gone), Attribution::Content(_)));
+    assert!(matches!(
+        store.join(&gone).attribution,
+        Attribution::Content(_)
+    ));
     assert_eq!(store.join(&gone), UNSEEN);
 }
 
@@ -173,7 +176,10 @@ fn content_is_consumed_first_in_first_out() {
     store.record(update("alice", "7", "x"));
     let mut found = seen(Operation::Update, None, "x");
     found.version = String::new();
-    assert!(matches!(store.join(&found), Attribution::Content(_)));
+    assert!(matches!(
+        store.join(&found).attribution,
+        Attribution::Content(_)
+    ));
     assert_eq!(store.pending(9)[0].base, "7");
     assert_eq!(store.metrics.hits(HitTier::Content), 1);
 }
@@ -185,7 +191,7 @@ fn what_a_list_showed_accounts_for_all_that_was_asked_before() {
         store.record(update(user, base, "x"));
     }
     let found = seen(Operation::Update, None, "x");
-    let Attribution::Content(who) = store.join(&found) else {
+    let Attribution::Content(who) = store.join(&found).attribution else {
         panic!("not found");
     };
     assert_eq!(
@@ -523,4 +529,130 @@ fn pending_lists_the_newest_first() {
         pending[0].key,
         format!("apps/v1/deployments/shop/b:UPDATE:{}", hash("x"))
     );
+}
+
+/// Once the sidecar has confirmed what it saw.
+fn objection(store: &Store, joined: &Joined) -> Option<Miss> {
+    store.mark_sent(1);
+    store.mark_reached(1);
+    joined.credit.as_ref().unwrap().objection()
+}
+
+const AMBIGUITY: Option<Miss> = Some(Miss::Ambiguous);
+const DOUBT: Option<Miss> = Some(Miss::Unconfirmed);
+
+#[test]
+fn a_rival_that_comes_late_withdraws_the_name() {
+    let store = store(Limits::default());
+    store.record(managed(update("refused", "5", "x"), "fields"));
+    let sighting = Sighting {
+        managed_fields_hash: Some(hash("fields")),
+        ..updated("5", "x")
+    };
+    let joined = store.join(&sighting);
+    assert_eq!(joined, exact("refused"));
+    // A lost race, another version, another attempt of the same user: none of them speaks against it.
+    store.record(managed(update("loser", "5", "y"), "fields"));
+    store.record(managed(update("loser", "5", "x"), "others"));
+    store.record(managed(update("next", "6", "x"), "fields"));
+    store.record(managed(update("refused", "5", "x"), "fields"));
+    assert_eq!(objection(&store, &joined), None);
+    let writer = managed(update("writer", "5", "x"), "fields");
+    assert_eq!(store.record(writer.clone()), Recorded::BasePassed);
+    assert_eq!(objection(&store, &joined), AMBIGUITY);
+    assert_eq!(store.join(&sighting), AMBIGUOUS);
+    store.record(writer);
+    assert_eq!(store.metrics.misses(Miss::Ambiguous), 1);
+}
+
+#[test]
+fn a_rival_of_what_a_list_showed_withdraws_the_name_as_well() {
+    let store = store(Limits::default());
+    store.record(update("refused", "5", "x"));
+    let joined = store.join(&seen(Operation::Update, None, "x"));
+    assert_eq!(objection(&store, &joined), None);
+    store.record(update("later", "100", "x"));
+    assert_eq!(objection(&store, &joined), None);
+    store.record(update("writer", "7", "x"));
+    assert_eq!(objection(&store, &joined), AMBIGUITY);
+}
+
+#[test]
+fn a_late_delete_of_another_user_withdraws_the_name() {
+    let store = store(Limits::default());
+    store.record(delete("refused", "5", "x"));
+    let joined = store.join(&seen(Operation::Delete, Some("5"), "x"));
+    store.record(delete("writer", "5", "x"));
+    assert_eq!(objection(&store, &joined), AMBIGUITY);
+}
+
+#[test]
+fn a_create_is_its_own_proof() {
+    let store = store(Limits::default());
+    store.record(create("alice", "x"));
+    store.sidecar_left();
+    store.sidecar_returned(false);
+    let joined = store.join(&seen(Operation::Create, Some(""), "x"));
+    assert_eq!(joined, exact("alice"));
+    assert!(joined.credit.is_none());
+}
+
+#[test]
+fn a_name_stands_once_a_mark_that_was_sent_after_its_event_is_answered() {
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    store.mark_sent(1);
+    let joined = store.join(&updated("5", "x"));
+    let objection = || joined.credit.as_ref().unwrap().objection();
+    store.mark_reached(1);
+    assert_eq!(objection(), DOUBT);
+    store.mark_sent(2);
+    store.mark_sent(3);
+    assert_eq!(objection(), DOUBT);
+    store.mark_reached(3);
+    assert_eq!(objection(), None);
+}
+
+#[test]
+fn a_sidecar_that_comes_back_with_what_it_saw_leaves_no_doubt() {
+    let store = store(Limits::default());
+    store.record(update("alice", "5", "x"));
+    store.sidecar_left();
+    let joined = store.join(&updated("5", "x"));
+    // Cut once more before it told all.
+    store.sidecar_returned(true);
+    store.sidecar_left();
+    store.sidecar_returned(true);
+    assert_eq!(objection(&store, &joined), None);
+}
+
+#[test]
+fn what_a_dead_sidecar_did_not_confirm_names_nobody() {
+    let store = store(Limits::default());
+    store.record(update("before", "4", "w"));
+    let before = store.join(&updated("4", "w"));
+    assert_eq!(objection(&store, &before), None);
+    store.record(update("last", "5", "x"));
+    let last = store.join(&updated("5", "x"));
+    store.record(update("refused", "6", "y"));
+    store.record(update("listed", "8", "z"));
+    store.sidecar_left();
+    store.sidecar_returned(false);
+    let meanwhile = store.join(&updated("6", "y"));
+    store.sidecar_replayed();
+    // Tried on a version that was replaced while nobody saw it.
+    store.record(update("stale", "7", "y"));
+    let stale = store.join(&updated("7", "y"));
+    assert_eq!(objection(&store, &before), None);
+    assert_eq!(objection(&store, &last), DOUBT);
+    assert_eq!(meanwhile, Attribution::None(Miss::Unconfirmed));
+    assert_eq!(stale, Attribution::None(Miss::Unconfirmed));
+    let later = Instant::now() + Duration::from_secs(2);
+    // A list may show what was written at any time since.
+    let listed = seen(Operation::Update, None, "z");
+    let listed = store.join_at(&listed, Chance::MoreToCome, later);
+    assert_eq!(listed, Attribution::None(Miss::Unconfirmed));
+    store.record_at(update("after", "9", "y"), later);
+    let after = store.join_at(&updated("9", "y"), Chance::MoreToCome, later);
+    assert_eq!(objection(&store, &after), None);
 }

@@ -1,5 +1,6 @@
 //! Versions whose successor has been seen, and what was decided about it.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
@@ -8,16 +9,52 @@ use tokio::time::{Duration, Instant};
 
 use crate::change::Attribution;
 
+use super::credit::Claim;
+
 /// What is known of a version that has been replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing was found. A late observation may still claim it.
     Open,
-    /// Nothing was found for what a list showed at this version. Late observations on any earlier
-    /// one may still claim it.
-    OpenBelow(Box<str>),
+    /// What is open of an object's gaps; at [`GAP`] only.
+    Gaps(Gaps),
     /// Final: no observation on this version can ever matter again.
     Closed(Attribution),
+    /// The same, but that a rival's may still come late.
+    Claimed(Attribution, Claim),
+}
+
+/// Versions that lists showed: one gap may follow another before the first one's batch closes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gaps {
+    /// Nothing was found for what was there at this version. Late observations on any earlier one
+    /// may still claim it.
+    pub(super) open: Option<Box<str>>,
+    /// Somebody was found, and a rival's observation on any earlier version may still come late.
+    claims: Vec<(Box<str>, Claim)>,
+}
+
+impl Gaps {
+    /// Of more, the oldest is withdrawn: its batch was closed long ago, or names nobody.
+    const MOST: usize = 4;
+
+    pub(super) fn claim(&mut self, version: &str, claim: Claim) {
+        if self.claims.len() == Self::MOST {
+            self.claims.remove(0).1.credit.withdraw();
+        }
+        self.claims.push((version.into(), claim));
+    }
+
+    pub(super) fn claims(&self) -> impl Iterator<Item = (&str, &Claim)> {
+        self.claims
+            .iter()
+            .map(|(version, claim)| (&**version, claim))
+    }
+
+    fn cost(&self) -> usize {
+        let texts = self.claims.iter().map(|(version, _)| version.len() + CLAIM);
+        self.open.as_ref().map_or(0, |version| version.len()) + texts.sum::<usize>()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +84,15 @@ struct Entry {
     at: Instant,
 }
 
-/// The place of an object's [`Verdict::OpenBelow`]; no resourceVersion.
+/// The place of an object's [`Verdict::Gaps`]; no resourceVersion.
 pub(super) const GAP: &str = "<";
 
 /// What a verdict costs besides its texts: its entry, in a table that is half empty after it has
 /// grown, and its allocations.
 const VERDICT: usize = 400;
+
+/// What a claim costs: a sighting with a few short texts, and what is shared with the change.
+const CLAIM: usize = 400;
 
 /// No verdict costs more: the longest texts that an observation may have, and those of a watch.
 const LARGEST: u64 = 4096;
@@ -65,12 +105,17 @@ impl Weighter<Version, Entry> for Bytes {
         if version.uid.is_empty() {
             return LARGEST;
         }
-        let answer = match &entry.verdict {
-            Verdict::Open | Verdict::Closed(Attribution::None(_)) => 0,
-            Verdict::OpenBelow(version) => version.len(),
-            Verdict::Closed(Attribution::Exact(who) | Attribution::Content(who)) => {
+        let texts = |attribution: &Attribution| match attribution {
+            Attribution::None(_) => 0,
+            Attribution::Exact(who) | Attribution::Content(who) => {
                 who.username.len() + who.field_manager.len()
             }
+        };
+        let answer = match &entry.verdict {
+            Verdict::Open => 0,
+            Verdict::Gaps(gaps) => gaps.cost(),
+            Verdict::Closed(answer) => texts(answer),
+            Verdict::Claimed(answer, _) => texts(answer) + CLAIM,
         };
         let bytes = VERDICT + version.uid.len() + version.base.len() + answer;
         (bytes as u64).min(LARGEST)
@@ -130,6 +175,14 @@ impl Verdicts {
         }
         let entry = self.cache.peek(&VersionRef(uid, base))?;
         (now.duration_since(entry.at) < self.keep).then_some(&entry.verdict)
+    }
+
+    /// What is open of an object's gaps.
+    pub(super) fn gaps(&self, uid: &str, now: Instant) -> Cow<'_, Gaps> {
+        match self.get(uid, GAP, now) {
+            Some(Verdict::Gaps(gaps)) => Cow::Borrowed(gaps),
+            _ => Cow::Owned(Gaps::default()),
+        }
     }
 
     pub(super) fn insert(&mut self, uid: &str, base: &str, verdict: Verdict, now: Instant) {

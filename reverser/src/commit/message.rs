@@ -131,6 +131,7 @@ fn trailers(group: &CommitGroup, text: &mut String) {
         match miss {
             Miss::Unseen => line("Attribution-Reason", "unseen"),
             Miss::Ambiguous => line("Attribution-Reason", "ambiguous"),
+            Miss::Unconfirmed => line("Attribution-Reason", "unconfirmed"),
             Miss::NeverAdmitted => line("Attribution-Reason", "never-admitted"),
             // `Reason` says it.
             Miss::Reconciled => {}

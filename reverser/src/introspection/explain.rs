@@ -214,6 +214,9 @@ fn why(miss: Miss) -> &'static str {
             "no admission was seen for it: the webhook was not called, or its call was lost"
         }
         Miss::Ambiguous => "several users sent what can't be told apart",
+        Miss::Unconfirmed => {
+            "the webhook sidecar was away meanwhile, and may have missed who else asked for it"
+        }
         Miss::NeverAdmitted => "the apiserver calls no webhooks for admissionregistration.k8s.io",
         Miss::Reconciled => "it was found by comparing the live list with Git",
     }

@@ -12,10 +12,10 @@ use super::index::{Entry, Index, ObjectName};
 use super::object::{Meta, Seen, Unreadable, Which};
 use super::subscriber::{Subscriber, identity};
 use super::task::Shared;
-use crate::attribution::Store;
+use crate::attribution::{Joined, Store};
 use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
 use crate::rules::WatchKey;
-use crate::workers::{Item, Sweep, Unclaimed, Unit, Write};
+use crate::workers::{Item, Sweep, Unit, Unsettled, Write};
 
 /// How it became known what an object is like now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,10 +198,15 @@ impl Emitter<'_> {
         if taken.is_empty() {
             return;
         }
-        let attribution = self.store().join(sighting);
+        let Joined {
+            attribution,
+            credit,
+        } = self.store().join(sighting);
         debug!(object = %sighting.identity, operation = ?sighting.operation, ?attribution, "changed");
-        let unclaimed = matches!(attribution, Attribution::None(Miss::Unseen))
-            .then(|| Unclaimed::Joined(Box::new(sighting.clone())));
+        let unsettled = match attribution {
+            Attribution::None(Miss::Unseen) => Some(Unsettled::Unseen(Box::new(sighting.clone()))),
+            _ => credit.map(Unsettled::Credited),
+        };
         for (subscriber, allowed) in taken {
             self.shared
                 .board
@@ -219,7 +224,7 @@ impl Emitter<'_> {
                 change,
                 destination: subscriber.subscription.destination.clone(),
                 allowed,
-                unclaimed: unclaimed.clone(),
+                unsettled: unsettled.clone(),
                 seen: Instant::now(),
             };
             subscriber.queue.push(Item::Write(Box::new(write)));
@@ -251,7 +256,7 @@ pub(super) fn give(seen: &Seen, known: &Entry, subscriber: &Subscriber) {
         change,
         destination: subscriber.subscription.destination.clone(),
         allowed,
-        unclaimed: ask.then(|| Unclaimed::Found(Box::new(sighting))),
+        unsettled: ask.then(|| Unsettled::Found(Box::new(sighting))),
         seen: Instant::now(),
     };
     subscriber.queue.push(Item::Write(Box::new(write)));

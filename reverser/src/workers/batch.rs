@@ -6,10 +6,10 @@ use std::sync::Arc;
 use git2::Oid;
 use manifest::SpecHash;
 
-use super::queue::{Item, Sweep, Unclaimed, Unit, Write};
+use super::queue::{Item, Sweep, Unit, Unsettled, Write};
 use super::sweep;
 use crate::api::SecretPolicy;
-use crate::attribution::Store;
+use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
 use crate::git::{Engine, EngineError, blob_id};
 use crate::rules::DestinationPlan;
@@ -37,6 +37,7 @@ pub(super) fn changes(
     engine: &mut Engine,
     items: &mut [Item],
     store: &Store,
+    coverage: Coverage,
 ) -> Result<Vec<Change>, EngineError> {
     let mut overlay = Overlay {
         engine,
@@ -45,7 +46,7 @@ pub(super) fn changes(
     let mut changes = Vec::new();
     for item in items {
         match item {
-            Item::Write(write) => changes.extend(effective(&mut overlay, write, store)?),
+            Item::Write(write) => changes.extend(effective(&mut overlay, write, store, coverage)?),
             Item::Sweep(sweep) => changes.extend(swept(&mut overlay, sweep, store)?),
             Item::Listed(_) => {}
         }
@@ -57,6 +58,7 @@ fn effective(
     overlay: &mut Overlay<'_>,
     write: &mut Write,
     store: &Store,
+    coverage: Coverage,
 ) -> Result<Option<Change>, EngineError> {
     let change = &mut write.change;
     let new = change.content.as_ref().map(|text| blob_id(text));
@@ -76,10 +78,27 @@ fn effective(
         // What a list found, only Git can tell apart from what was there before.
         change.operation = effect;
     }
-    match write.unclaimed.take() {
+    let unsettled = write.unsettled.take();
+    match unsettled {
         None => {}
-        Some(Unclaimed::Joined(sighting)) => change.attribution = store.rejoin(&sighting),
-        Some(Unclaimed::Found(mut sighting)) => {
+        Some(Unsettled::Unseen(sighting)) => {
+            change.attribution = store.rejoin(&sighting);
+            // Every attempt to create has a uid of its own.
+            let may_have_rivals = sighting.base.as_deref() != Some("");
+            if let Coverage::LostSince(lost) = coverage
+                && may_have_rivals
+                && write.seen >= lost
+                && !matches!(change.attribution, Attribution::None(_))
+            {
+                change.attribution = Attribution::None(Miss::Unconfirmed);
+            }
+        }
+        Some(Unsettled::Credited(credit)) => {
+            if let Some(objection) = credit.objection() {
+                change.attribution = Attribution::None(objection);
+            }
+        }
+        Some(Unsettled::Found(mut sighting)) => {
             sighting.operation = change.operation;
             if let found @ (Attribution::Exact(_) | Attribution::Content(_)) =
                 store.recall(&sighting)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::attribution::Coverage;
 
 /// The ceilings of one batch; whichever is reached first closes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct BatchLimits {
 pub(crate) struct Portion {
     /// Of each batch.
     pub(crate) limits: BatchLimits,
-    /// A live change whose author is not known yet only if it was received by then: its
-    /// observation is in the store by now, if the sidecar saw the write. `None`: any change.
-    pub(crate) covered: Option<Instant>,
+    /// A live change whose author is not final yet only if it was received while this covers it: all
+    /// that the sidecar saw of it is in the store by now. Where that can't be known, any change.
+    pub(crate) coverage: Coverage,
 }
 
 impl Default for BatchLimits {

@@ -15,5 +15,5 @@ mod worker;
 pub use limits::BatchLimits;
 pub(crate) use limits::Portion;
 pub use prober::Prober;
-pub use queue::{Item, Queue, Sweep, Unclaimed, Unit, Write};
+pub use queue::{Item, Queue, Sweep, Unit, Unsettled, Write};
 pub use registry::{WorkerSettings, Workers};

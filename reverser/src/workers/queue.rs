@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{BatchLimits, Portion};
+use crate::attribution::{Coverage, Credit};
 use crate::change::{Cause, Change, DestinationKey, Sighting};
 use crate::rules::{DestinationPlan, Operations, TypeSelection};
 
@@ -30,23 +31,30 @@ pub struct Write {
     pub destination: Arc<DestinationPlan>,
     /// What may happen to the file.
     pub allowed: Operations,
-    /// For a change without an author: what to look for when the batch closes.
-    pub unclaimed: Option<Unclaimed>,
+    /// Where the author isn't final: what to look for when the batch closes.
+    pub unsettled: Option<Unsettled>,
     /// When the change was received.
     pub seen: Instant,
 }
 
 impl Write {
-    fn unseen(&self) -> Option<Instant> {
-        matches!(self.unclaimed, Some(Unclaimed::Joined(_))).then_some(self.seen)
+    fn unsettled(&self) -> Option<Instant> {
+        let awaited = matches!(
+            self.unsettled,
+            Some(Unsettled::Unseen(_) | Unsettled::Credited(_))
+        );
+        awaited.then_some(self.seen)
     }
 }
 
-/// A change whose author is still to be found.
+/// A change whose author is still to be found, or confirmed.
 #[derive(Clone, Debug)]
-pub enum Unclaimed {
+pub enum Unsettled {
     /// It was joined when it was told, and nobody was found: an observation may still come late.
-    Joined(Box<Sighting>),
+    Unseen(Box<Sighting>),
+    /// It was joined when it was told, and somebody was found: a rival's observation may still come
+    /// late.
+    Credited(Credit),
     /// The first list found it, and only Git can tell whether it is a change at all.
     Found(Box<Sighting>),
 }
@@ -100,10 +108,10 @@ impl Item {
         }
     }
 
-    /// When a live change was received whose author is not known yet.
-    fn unseen(&self) -> Option<Instant> {
+    /// When a live change was received whose author is not final yet.
+    fn unsettled(&self) -> Option<Instant> {
         match self {
-            Self::Write(write) => write.unseen(),
+            Self::Write(write) => write.unsettled(),
             Self::Sweep(_) | Self::Listed(_) => None,
         }
     }
@@ -144,9 +152,9 @@ struct State {
     /// Sequence number after the last sweep. A write may not move to the other side of a sweep,
     /// which judges by what was live when it was put in.
     behind_sweep: u64,
-    /// How many live changes wait whose author is not known yet, and when the newest one came.
-    unseen: usize,
-    newest_unseen: Option<Instant>,
+    /// How many live changes wait whose author is not final yet, and when the newest one came.
+    unsettled: usize,
+    newest_unsettled: Option<Instant>,
     /// A list has ended: what waits goes at once.
     urgent: bool,
     /// Its worker is gone: nothing is kept any more.
@@ -279,11 +287,11 @@ impl Queue {
         Due::At(front.since + limits.linger.min(limits.max_wait))
     }
 
-    /// If a live change waits whose author is not known yet: when the newest was received, or one
+    /// If a live change waits whose author is not final yet: when the newest was received, or one
     /// that was taken since.
-    pub(super) fn unseen(&self) -> Option<Instant> {
+    pub(super) fn unsettled(&self) -> Option<Instant> {
         let state = self.state.lock();
-        state.newest_unseen.filter(|_| state.unseen > 0)
+        state.newest_unsettled.filter(|_| state.unsettled > 0)
     }
 
     /// The front of the queue, up to the ceilings and at least one item; but nothing from a change
@@ -320,7 +328,7 @@ impl State {
             self.behind_sweep = self.next() + 1;
         }
         self.bytes += item.bytes();
-        self.count_unseen(item.unseen());
+        self.count_unsettled(item.unsettled());
         *self
             .pending
             .entry(item.destination().key.clone())
@@ -360,18 +368,18 @@ impl State {
         }
         let size = |write: &Write| write.change.content.as_ref().map_or(0, Bytes::len);
         self.bytes = self.bytes - size(older) + size(newer);
-        self.unseen -= usize::from(older.unseen().is_some());
+        self.unsettled -= usize::from(older.unsettled().is_some());
         **older = newer.clone();
-        self.count_unseen(newer.unseen());
+        self.count_unsettled(newer.unsettled());
         true
     }
 
-    fn count_unseen(&mut self, unseen: Option<Instant>) {
-        self.unseen += usize::from(unseen.is_some());
-        self.newest_unseen = self.newest_unseen.max(unseen);
+    fn count_unsettled(&mut self, unsettled: Option<Instant>) {
+        self.unsettled += usize::from(unsettled.is_some());
+        self.newest_unsettled = self.newest_unsettled.max(unsettled);
     }
 
-    fn take(&mut self, Portion { limits, covered }: &Portion) -> Vec<Item> {
+    fn take(&mut self, Portion { limits, coverage }: &Portion) -> Vec<Item> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < limits.max_files.max(1) {
@@ -382,8 +390,9 @@ impl State {
             if !batch.is_empty() && bytes + size > limits.max_bytes {
                 break;
             }
-            let uncovered = |by| front.item.unseen().is_some_and(|seen| seen > by);
-            if covered.is_some_and(uncovered) {
+            if let Coverage::Until(by) = *coverage
+                && front.item.unsettled().is_some_and(|seen| seen > by)
+            {
                 break;
             }
             let Some(Waiting { item, .. }) = self.items.pop_front() else {
@@ -402,7 +411,7 @@ impl State {
     /// Undoes the bookkeeping of the item that was at the front.
     fn forget(&mut self, item: &Item) {
         self.bytes -= item.bytes();
-        self.unseen -= usize::from(item.unseen().is_some());
+        self.unsettled -= usize::from(item.unsettled().is_some());
         if let Item::Write(write) = item
             && self.latest.get(&write.change.path) == Some(&self.first)
         {

@@ -41,9 +41,9 @@ fn write(name: &str, cause: Cause, unseen: bool) -> Item {
         },
         destination,
         allowed: Operations::ALL,
-        unclaimed: unseen.then(|| match cause {
-            Cause::Live => Unclaimed::Joined(Box::new(sighting)),
-            _ => Unclaimed::Found(Box::new(sighting)),
+        unsettled: unseen.then(|| match cause {
+            Cause::Live => Unsettled::Unseen(Box::new(sighting)),
+            _ => Unsettled::Found(Box::new(sighting)),
         }),
         seen: Instant::now(),
     }))
@@ -62,7 +62,7 @@ fn names(items: &[Item]) -> Vec<&str> {
 fn by(covered: Instant) -> Portion {
     Portion {
         limits: BatchLimits::default(),
-        covered: Some(covered),
+        coverage: Coverage::Until(covered),
     }
 }
 
@@ -136,7 +136,7 @@ async fn a_change_without_author_is_not_taken_before_its_observation_must_be_the
     queue.push(write("late", Cause::Live, true));
     let any = Portion {
         limits: BatchLimits::default(),
-        covered: None,
+        coverage: Coverage::LostSince(covered),
     };
     assert_eq!(names(&queue.take(&any)), ["late"]);
 }
@@ -146,25 +146,25 @@ async fn a_queue_knows_when_its_newest_change_without_author_came() {
     let queue = queue();
     queue.push(write("a", Cause::Live, false));
     queue.push(write("b", Cause::Seed, true));
-    assert_eq!(queue.unseen(), None);
+    assert_eq!(queue.unsettled(), None);
     queue.push(write("c", Cause::Live, true));
     a_moment().await;
     queue.push(write("d", Cause::Live, true));
     let newest = Instant::now();
     a_moment().await;
     queue.push(write("e", Cause::Live, false));
-    assert_eq!(queue.unseen(), Some(newest));
+    assert_eq!(queue.unsettled(), Some(newest));
     queue.retain(|item| !names(std::slice::from_ref(item)).contains(&"c"));
-    assert_eq!(queue.unseen(), Some(newest));
+    assert_eq!(queue.unsettled(), Some(newest));
 
     // Past the bound a newer version of a file takes the older one's place.
     queue.state.lock().bytes += SOFT_BYTES;
     queue.push(write("d", Cause::Live, false));
     assert_eq!(queue.len(), 4);
-    assert_eq!(queue.unseen(), None);
+    assert_eq!(queue.unsettled(), None);
     queue.push(write("a", Cause::Live, true));
-    assert_eq!(queue.unseen(), Some(Instant::now()));
+    assert_eq!(queue.unsettled(), Some(Instant::now()));
     queue.state.lock().bytes -= SOFT_BYTES;
     assert_eq!(queue.take(&by(Instant::now())).len(), 4);
-    assert_eq!(queue.unseen(), None);
+    assert_eq!(queue.unsettled(), None);
 }

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
 use super::{Portion, batch, claim};
-use crate::attribution::Store;
+use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
 use crate::git::{CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushOutcome};
@@ -138,7 +138,7 @@ impl Work {
                 self.batch = context.queue.take(portion);
             }
             let taken = self.batch.len();
-            self.commit_batch(context, plan, found)?;
+            self.commit_batch(context, portion.coverage, plan, found)?;
             self.note_folders(plan);
             // Nothing committed and yet something due: the rest waits for its observations.
             if taken == 0 || context.queue.due(&portion.limits) != Due::Now {
@@ -259,13 +259,14 @@ impl Work {
     fn commit_batch(
         &mut self,
         context: &Context,
+        coverage: Coverage,
         plan: &[Arc<DestinationPlan>],
         found: &mut Found,
     ) -> Result<(), EngineError> {
         self.batch.retain(|item| batch::is_current(item, plan));
         self.claim_folders(context, plan, found)?;
         let keep = self.engine.as_ref().map_or(0, Engine::unpushed);
-        let outcome = self.commit_items(context);
+        let outcome = self.commit_items(context, coverage);
         if outcome.is_err()
             && let Some(engine) = &mut self.engine
         {
@@ -274,7 +275,7 @@ impl Work {
         outcome
     }
 
-    fn commit_items(&mut self, context: &Context) -> Result<(), EngineError> {
+    fn commit_items(&mut self, context: &Context, coverage: Coverage) -> Result<(), EngineError> {
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
@@ -285,7 +286,7 @@ impl Work {
                 .is_some_and(|(_, held)| *held)
         };
         self.batch.retain(held);
-        let changes = batch::changes(engine, &mut self.batch, &context.store)?;
+        let changes = batch::changes(engine, &mut self.batch, &context.store, coverage)?;
         // Before commits, as one message may not speak for two destinations' settings.
         let mut by_destination: BTreeMap<DestinationKey, Vec<Change>> = BTreeMap::new();
         for change in changes {

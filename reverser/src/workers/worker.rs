@@ -15,6 +15,7 @@ use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
 use super::step::{Context, GivenUp, Round, Work, engine_options};
 use super::{BatchLimits, Portion};
+use crate::attribution::Coverage;
 use crate::change::Cause;
 use crate::git::Credentials;
 use crate::rules::{BranchKey, DestinationPlan};
@@ -153,7 +154,7 @@ impl Worker {
 
     async fn round(&mut self, work: &mut Work) -> Result<(), GitFailure> {
         self.wait_for_replay().await;
-        let covered = self.wait_for_observations().await;
+        let coverage = self.wait_for_observations().await;
         let Some(destination) = self.plans.borrow_and_update().first().cloned() else {
             return Ok(());
         };
@@ -163,7 +164,7 @@ impl Worker {
         let started = Instant::now();
         let portion = Portion {
             limits: self.limits(),
-            covered,
+            coverage,
         };
         let round = self
             .blocking_round(work, &destination, credentials, portion)
@@ -252,13 +253,13 @@ impl Worker {
         let _ = tokio::time::timeout_at(self.replay_by, replayed.wait_for(|done| *done)).await;
     }
 
-    /// Waits until the observations of what is in the queue by now can't be late any more. Whatever
-    /// comes later and has no author is left for the next round, unless there is no use in waiting
-    /// for the sidecar.
-    async fn wait_for_observations(&self) -> Option<Instant> {
+    /// Waits until the observations of what is in the queue by now can't be late any more, those of
+    /// rivals neither. Live changes that come later are left for the next round, unless there is no
+    /// use in waiting for the sidecar.
+    async fn wait_for_observations(&self) -> Coverage {
         let now = Instant::now();
-        match self.queue.unseen() {
-            None => Some(now),
+        match self.queue.unsettled() {
+            None => Coverage::Until(now),
             Some(newest) => self.settings.barrier.pass(newest).await,
         }
     }

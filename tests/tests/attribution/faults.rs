@@ -1,6 +1,6 @@
 //! What goes wrong while everybody works.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tests::process::Signal;
 use tests::reverser::Relay;
@@ -53,7 +53,13 @@ pub(crate) async fn all(place: &Place) {
     announce("the end").await;
 }
 
+/// Seconds of the day.
+pub(crate) fn clock() -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap().as_secs_f64() % 86_400.0
+}
+
 async fn announce(fault: &str) {
     tokio::time::sleep(CALM).await;
-    println!("{fault}");
+    println!("{:.3} {fault}", clock());
 }

@@ -30,10 +30,10 @@ pub(crate) fn read(repo: &Repo) -> BTreeMap<String, Vec<Kept>> {
                 text: Text::Gone,
                 user: commit.trailer("Kubernetes-User").map(decoded),
                 note: format!(
-                    "{} {:?} {:?}",
+                    "{} {:?}",
                     commit.hash,
-                    commit.trailer("Attribution"),
-                    commit.trailer("Reason")
+                    ["Attribution", "Attribution-Reason", "Reason"]
+                        .map(|name| commit.trailer(name).unwrap_or_default())
                 ),
             };
             let chain = versions.entry(file.path.clone()).or_default();

@@ -28,6 +28,7 @@ use contention::Load;
 use judge::Verdict;
 use place::{FOLDER, Place};
 use truth::{Evidence, Truth};
+use witness::Attempt;
 
 /// Requests that are to change something, refused ones and dry runs included: some 20,000 are accepted.
 const REQUESTS: usize = 24_000;
@@ -78,7 +79,14 @@ async fn judge(place: &Place, live: &HashSet<String>, faulty: bool) -> (Truth, V
     for (identity, states) in &truth.chains {
         let path = manifest::file_path(FOLDER, identity);
         let kept = history.get(&path).map_or(&[][..], Vec::as_slice);
+        let wrong = verdict.wrong.len();
         verdict.compare(&path, kept, states);
+        if verdict.wrong.len() > wrong {
+            let about =
+                |attempt: &&Attempt| attempt.file.as_ref().is_some_and(|(i, _)| i == identity);
+            let calls: Vec<&Attempt> = attempts.iter().filter(about).collect();
+            println!("{path}\nwas {states:#?}\nis kept as {kept:#?}\nof {calls:#?}");
+        }
     }
     let known: HashSet<String> = truth
         .chains

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tests::hooks::{Handler, HookServer};
 
 use crate::crowd::{OP, Op, REFUSE};
+use crate::faults;
 use crate::kinds::Kind;
 use crate::truth::{self, Text};
 
@@ -37,6 +38,9 @@ pub(crate) struct Attempt {
     pub(crate) refused: bool,
     /// What is there is being deleted already.
     pub(crate) terminating: bool,
+    /// For the reader of a finding.
+    #[allow(dead_code, reason = "printed")]
+    pub(crate) at: String,
 }
 
 /// All calls, in their order.
@@ -119,6 +123,7 @@ pub(crate) fn attempt(request: &Value, refused: bool) -> Attempt {
         replicas: scale.then(|| manifest::replicas(asked).unwrap_or(0)),
         refused,
         terminating: old["metadata"]["deletionTimestamp"].is_string(),
+        at: format!("{:.3}", faults::clock()),
     }
 }
 

@@ -12,7 +12,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::api::SecretPolicy;
-use crate::attribution::{AttributionMetrics, Limits, Observation, Store, Write as Admitted};
+use crate::attribution::{
+    AttributionMetrics, Coverage, Limits, Observation, Store, Write as Admitted,
+};
 use crate::change::{Attribution, Cause, DestinationKey};
 use crate::commit::{CommitOptions, Signature};
 use crate::discovery::Catalog;
@@ -29,7 +31,7 @@ use crate::watch::side_list::{Served, SideList, Standing};
 use crate::watch::source::{Object, Source};
 use crate::watch::subscriber::identity;
 use crate::watch::{Shared, Subscriber};
-use crate::workers::{BatchLimits, Item, Portion, Queue, Unclaimed, Unit, Write};
+use crate::workers::{BatchLimits, Item, Portion, Queue, Unit, Unsettled, Write};
 
 pub(super) struct Bed {
     pub(super) key: WatchKey,
@@ -289,7 +291,7 @@ pub(super) fn sweep(stay: &[&str]) -> Waits {
 fn portion(limits: BatchLimits) -> Portion {
     Portion {
         limits,
-        covered: None,
+        coverage: Coverage::LostSince(tokio::time::Instant::now()),
     }
 }
 
@@ -339,12 +341,16 @@ fn stay(folder: &str, live: &HashSet<SpecHash>) -> Vec<String> {
 
 /// The author with the tier, or what is still to be asked.
 fn who(write: &Write) -> String {
-    match (&write.change.attribution, &write.unclaimed) {
-        (Attribution::Exact(who), None) => format!("exact {}", who.username),
-        (Attribution::Content(who), None) => format!("content {}", who.username),
+    match (&write.change.attribution, &write.unsettled) {
+        (Attribution::Exact(who), None | Some(Unsettled::Credited(_))) => {
+            format!("exact {}", who.username)
+        }
+        (Attribution::Content(who), None | Some(Unsettled::Credited(_))) => {
+            format!("content {}", who.username)
+        }
         (Attribution::None(miss), None) => format!("{miss:?}"),
-        (Attribution::None(miss), Some(Unclaimed::Joined(_))) => format!("{miss:?}, so far"),
-        (Attribution::None(miss), Some(Unclaimed::Found(_))) => format!("{miss:?}, if a change"),
+        (Attribution::None(miss), Some(Unsettled::Unseen(_))) => format!("{miss:?}, so far"),
+        (Attribution::None(miss), Some(Unsettled::Found(_))) => format!("{miss:?}, if a change"),
         (some, Some(_)) => panic!("{some:?} is asked for again"),
     }
 }
