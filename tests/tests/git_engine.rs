@@ -60,7 +60,12 @@ fn open(work_dir: &Path, url: &str, credentials: Credentials) -> Result<Engine, 
         branch: "main".to_owned(),
         credentials,
         committer: person("bot"),
+        folders: vec!["x".to_owned()],
     })
+}
+
+fn kept(kept: usize) -> Resumed {
+    Resumed { kept, dropped: 0 }
 }
 
 fn plan(author: &str, path: &str, content: &str) -> CommitPlan {
@@ -107,7 +112,7 @@ fn works_all_the_way(repo: &Repo, work_dir: &Path, url: &str, credentials: &Cred
     engine.persist().unwrap();
     drop(engine);
     let mut engine = open(work_dir, url, credentials.clone()).unwrap();
-    assert_eq!(engine.resumed(), Resumed::Kept { commits: 1 });
+    assert_eq!(engine.resumed(), kept(1));
     assert_eq!(
         engine.push().unwrap(),
         PushOutcome::Pushed {
@@ -423,7 +428,7 @@ fn what_a_killed_process_saved_is_pushed_as_it_is() {
     let directory = temp_dir("engine").unwrap();
     killed_before_the_push(&repo, directory.path());
     let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
-    assert_eq!(engine.resumed(), Resumed::Kept { commits: 61 });
+    assert_eq!(engine.resumed(), kept(61));
     engine.push().unwrap();
     is_all_there(&repo);
 }
@@ -440,7 +445,7 @@ fn what_was_saved_is_found_without_a_list_of_packs_and_over_a_tip_that_moved() {
     let commits: Vec<&str> = text.lines().take(2).collect();
     std::fs::write(&state, commits.join("\n")).unwrap();
     let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
-    assert_eq!(engine.resumed(), Resumed::Kept { commits: 61 });
+    assert_eq!(engine.resumed(), kept(61));
     repo.commit_as_outsider("README.md", "theirs\n");
     let outcome = engine.push().unwrap();
     assert_eq!(

@@ -9,9 +9,9 @@ use super::credentials::Credentials;
 use super::error::EngineError;
 use super::fetch::{self, Tips};
 use super::read::FolderCache;
+use super::resume::Resumed;
 use super::session::Session;
 use super::store::Store;
-use super::tree::compare;
 use super::url::RepoUrl;
 use crate::commit::Signature;
 
@@ -22,9 +22,6 @@ const MAX_PACKS: usize = 200;
 /// What a clone may have grown by since it was opened before it is fetched afresh, in bytes; and by as much as it was. It holds
 /// every version that was pushed, of which the remote's tip is the only one that is needed.
 const MAX_GROWTH: u64 = 256 << 20;
-
-/// How many commits of ours are looked for at opening.
-const MAX_RESUMED: usize = 100_000;
 
 /// What an engine works on.
 #[derive(Clone, Debug)]
@@ -39,23 +36,9 @@ pub struct EngineOptions {
     pub credentials: Credentials,
     /// The bot.
     pub committer: Signature,
-}
-
-/// What became of commits that an earlier process had made and not pushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resumed {
-    /// There were none.
-    Nothing,
-    /// The branch is still where they stand on: they will be pushed with the next push.
-    Kept {
-        /// How many.
-        commits: usize,
-    },
-    /// The branch has moved meanwhile: the live state is to be written afresh.
-    Dropped {
-        /// How many.
-        commits: usize,
-    },
+    /// The folders that are ours, none of them within another. Where the branch has moved, commits of an earlier process are
+    /// resumed only in folders that are still what they were.
+    pub folders: Vec<String>,
 }
 
 /// One branch of one repository: read at its tip, committed to, pushed.
@@ -128,14 +111,17 @@ impl Engine {
             remote: None,
             base: None,
             unpushed: Vec::new(),
-            resumed: Resumed::Nothing,
+            resumed: Resumed::default(),
             folders: RefCell::default(),
             size_at_opening: 0,
         };
         let tips = engine.fetch()?;
-        engine.resume(tips);
-        engine.remote = tips.branch;
-        engine.base = tips.base;
+        engine.resume(tips)?;
+        let Resumed { kept, dropped } = engine.resumed;
+        if kept + dropped > 0 {
+            let (repository, branch) = (&options.url, &options.branch);
+            tracing::info!(%repository, branch, kept, dropped, "found commits that were not pushed");
+        }
         // A clone whose tip can't be read is of no use.
         engine.list_directories("")?;
         engine.persist()?;
@@ -159,66 +145,6 @@ impl Engine {
             &self.options.url,
             &self.options.branch,
         )
-    }
-
-    /// Ancestry of commits that are not ours is never asked about: a shallow clone does not know it.
-    fn resume(&mut self, tips: Tips) {
-        let (local, base) = (self.store.recorded().local, self.store.recorded().base);
-        let Some(mut commits) = self.since(local, base) else {
-            return;
-        };
-        if commits.is_empty() {
-            return;
-        }
-        let found = commits.len();
-        if base != tips.base {
-            // Killed after a push and before it was recorded: what the remote has is not pushed again.
-            let pushed = tips
-                .branch
-                .and_then(|tip| commits.iter().position(|made| made.commit == tip));
-            match pushed {
-                Some(last) => drop(commits.drain(..=last)),
-                None => {
-                    self.resumed = Resumed::Dropped { commits: found };
-                    return;
-                }
-            }
-        }
-        if !commits.is_empty() {
-            self.resumed = Resumed::Kept {
-                commits: commits.len(),
-            };
-        }
-        self.unpushed = commits;
-    }
-
-    /// The commits on the way from `base` to `local`, oldest first. `None` where there is no such way.
-    fn since(&self, local: Option<Oid>, base: Option<Oid>) -> Option<Vec<Made>> {
-        let mut commits = Vec::new();
-        let mut at = local;
-        while at != base {
-            let commit = self.store.read_commit(at?).ok()?;
-            let before = commit.parent.map(|parent| self.store.read_commit(parent));
-            let before = before.transpose().ok()?.map(|parent| parent.tree);
-            let difference = compare(&self.store, before, Some(commit.tree)).ok()?;
-            let mut objects: Vec<Oid> = difference
-                .files
-                .iter()
-                .filter_map(|(_, blob)| *blob)
-                .collect();
-            objects.extend(difference.trees);
-            objects.extend(at);
-            commits.push(Made {
-                commit: at?,
-                objects,
-            });
-            if commits.len() > MAX_RESUMED {
-                return None;
-            }
-            at = commit.parent;
-        }
-        commits.reverse();
-        Some(commits)
     }
 
     /// What opening found of an earlier process.

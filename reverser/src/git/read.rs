@@ -141,22 +141,34 @@ impl Engine {
     }
 
     fn folder_tree(&self, directory: &str) -> Result<Option<Oid>, EngineError> {
+        self.folder_tree_at(self.tip(), directory)
+    }
+
+    pub(super) fn folder_tree_at(
+        &self,
+        commit: Option<Oid>,
+        directory: &str,
+    ) -> Result<Option<Oid>, EngineError> {
         let directory = directory.trim_matches('/');
         if directory.is_empty() {
-            return self.tip().map(|tip| self.tree_of(tip)).transpose();
+            return commit.map(|commit| self.tree_of(commit)).transpose();
         }
         Ok(self
-            .found(directory)?
+            .found_at(commit, directory)?
             .filter(|found| found.is_tree)
             .map(|found| found.oid))
     }
 
-    /// Symlinks are not followed.
     fn found(&self, path: &str) -> Result<Option<Found>, EngineError> {
-        let Some(tip) = self.tip() else {
+        self.found_at(self.tip(), path)
+    }
+
+    /// Symlinks are not followed.
+    fn found_at(&self, commit: Option<Oid>, path: &str) -> Result<Option<Found>, EngineError> {
+        let Some(commit) = commit else {
             return Ok(None);
         };
-        let mut tree = self.tree_of(tip)?;
+        let mut tree = self.tree_of(commit)?;
         let mut segments = path.split('/').peekable();
         while let Some(segment) = segments.next() {
             match self.folder(tree)?.get(segment.as_bytes()) {

@@ -76,6 +76,7 @@ impl Bed {
             branch: branch.to_owned(),
             credentials: Credentials::none(),
             committer: person("GitOps Reverser"),
+            folders: vec!["x".to_owned(), "y".to_owned()],
         }
     }
 

@@ -454,17 +454,19 @@ fn log(change: &ChangeSummary, commit: &str) {
     }
 }
 
-/// The options of an engine for this branch.
+/// The options of an engine for the branch of these destinations, of which `first` tells the URL.
 pub(super) fn engine_options(
     work_dir: std::path::PathBuf,
-    plan: &DestinationPlan,
+    first: &DestinationPlan,
+    all: &[Arc<DestinationPlan>],
     credentials: Credentials,
 ) -> EngineOptions {
     EngineOptions {
         work_dir,
-        url: plan.url.clone(),
-        branch: plan.branch.branch.clone(),
+        url: first.url.clone(),
+        branch: first.branch.branch.clone(),
         credentials,
-        committer: plan.commit.bot.clone(),
+        committer: first.commit.bot.clone(),
+        folders: all.iter().map(|d| d.base_folder.clone()).collect(),
     }
 }

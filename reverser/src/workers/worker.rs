@@ -196,8 +196,8 @@ impl Worker {
     ) -> Result<Round, GitFailure> {
         let mut taken = std::mem::take(work);
         let context = self.context.clone();
-        let options = engine_options(self.clone_dir(), destination, credentials);
         let plan = self.plans.borrow().clone();
+        let options = engine_options(self.clone_dir(), destination, &plan, credentials);
         let given_up = GivenUp::default();
         let seen_by_thread = given_up.clone();
         let thread = tokio::task::spawn_blocking(move || {

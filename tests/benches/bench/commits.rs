@@ -70,6 +70,7 @@ pub(crate) fn measure(shape: Shape) -> Result<Cost> {
         url,
         branch: "main".to_owned(),
         committer: person("bot"),
+        folders: Vec::new(),
     };
     let mut engine = Engine::open(options.clone())?;
     let numbers: Vec<usize> = (0..shape.files).collect();

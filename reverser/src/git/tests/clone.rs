@@ -3,7 +3,11 @@
 use std::io::Write as _;
 
 use crate::git::testing::{Bed, git, plan, write};
-use crate::git::{EngineError, PushOutcome, Resumed};
+use crate::git::{Engine, EngineError, PushOutcome, Resumed};
+
+fn kept(kept: usize) -> Resumed {
+    Resumed { kept, dropped: 0 }
+}
 
 #[test]
 fn killed_process_resumes_its_persisted_commits() {
@@ -25,7 +29,7 @@ fn killed_process_resumes_its_persisted_commits() {
         .unwrap();
     drop(engine);
     let mut engine = bed.open("main");
-    assert_eq!(engine.resumed(), Resumed::Kept { commits: 2 });
+    assert_eq!(engine.resumed(), kept(2));
     assert_eq!(
         engine.push().unwrap(),
         PushOutcome::Pushed {
@@ -38,7 +42,7 @@ fn killed_process_resumes_its_persisted_commits() {
         ["alice one", "alice two", "bob three"]
     );
     bed.assert_sound();
-    assert_eq!(bed.open("main").resumed(), Resumed::Nothing);
+    assert_eq!(bed.open("main").resumed(), Resumed::default());
 }
 
 #[test]
@@ -51,26 +55,143 @@ fn first_commits_of_an_empty_repository_are_resumed() {
     engine.persist().unwrap();
     drop(engine);
     let mut engine = bed.open("main");
-    assert_eq!(engine.resumed(), Resumed::Kept { commits: 1 });
+    assert_eq!(engine.resumed(), kept(1));
     engine.push().unwrap();
     assert_eq!(bed.log("main", "%an"), ["alice"]);
 }
 
-#[test]
-fn commits_on_a_tip_that_moved_meanwhile_are_dropped() {
-    let bed = Bed::with_readme();
+/// A process that made one commit in x and two in y, pushed none, and was killed.
+fn killed_before_its_push(bed: &Bed) {
     let mut engine = bed.open("main");
-    engine
-        .commit(plan("alice", "ours", &[write("x/a.yaml", "a\n")]))
-        .unwrap();
+    for (author, path, content) in [
+        ("alice", "x/a.yaml", "a\n"),
+        ("bob", "y/b.yaml", "b\n"),
+        ("carol", "y/b.yaml", "c\n"),
+    ] {
+        let message = format!("{author}'s\n\nKubernetes-User: {author}\n");
+        engine
+            .commit(plan(author, &message, &[write(path, content)]))
+            .unwrap();
+    }
     engine.persist().unwrap();
-    drop(engine);
-    bed.somebody_pushes("main", &[("theirs", Some("t\n"))]);
+}
+
+#[test]
+fn commits_are_resumed_on_a_branch_that_moved_elsewhere() {
+    let bed = Bed::with_readme();
+    bed.somebody_pushes(
+        "main",
+        &[("x/old.yaml", Some("o\n")), ("y/old.yaml", Some("o\n"))],
+    );
+    killed_before_its_push(&bed);
+    let local = ["log", "-3", "--reverse", "--format=%ad"];
+    let dates = git(
+        &bed.work_dir(),
+        &[&local[..], &["refs/gitops-reverser/local"]].concat(),
+    );
+    bed.somebody_pushes("main", &[("xx/theirs", Some("t\n"))]);
+    let theirs = bed.tip("main");
     let mut engine = bed.open("main");
-    assert_eq!(engine.resumed(), Resumed::Dropped { commits: 1 });
+    assert_eq!(engine.resumed(), kept(3));
+    // And a second time: nothing is lost if it is killed again right now.
+    drop(engine);
+    engine = bed.open("main");
+    assert_eq!(engine.resumed(), kept(3));
+    assert_eq!(
+        engine.push().unwrap(),
+        PushOutcome::Pushed {
+            commits: 3,
+            replays: 0
+        }
+    );
+    assert_eq!(bed.log("main", "%H")[2], theirs);
+    assert_eq!(
+        bed.log(
+            "main",
+            "%an %(trailers:key=Kubernetes-User,valueonly,separator=)"
+        )[3..],
+        ["alice alice", "bob bob", "carol carol"]
+    );
+    assert_eq!(bed.log("main", "%ad")[3..].join("\n"), dates);
+    assert_eq!(bed.content("main", "xx/theirs"), "t");
+    assert_eq!(bed.content("main", "y/b.yaml"), "c");
+    bed.assert_sound();
+}
+
+#[test]
+fn only_commits_in_a_folder_that_somebody_changed_are_dropped() {
+    let bed = Bed::with_readme();
+    killed_before_its_push(&bed);
+    bed.somebody_pushes("main", &[("x/theirs.yaml", Some("t\n"))]);
+    let mut engine = bed.open("main");
+    assert_eq!(
+        engine.resumed(),
+        Resumed {
+            kept: 2,
+            dropped: 1
+        }
+    );
+    assert_eq!(engine.read("x/a.yaml").unwrap(), None);
+    engine.push().unwrap();
+    assert_eq!(bed.log("main", "%an")[2..], ["bob", "carol"]);
+    bed.assert_sound();
+}
+
+#[test]
+fn commits_in_a_folder_that_is_ours_no_more_are_dropped_once_the_branch_moves() {
+    let bed = Bed::with_readme();
+    killed_before_its_push(&bed);
+    bed.somebody_pushes("main", &[("README", Some("t\n"))]);
+    let mut options = bed.options("main");
+    options.folders = vec!["x".to_owned()];
+    let engine = Engine::open(options).unwrap();
+    assert_eq!(
+        engine.resumed(),
+        Resumed {
+            kept: 1,
+            dropped: 2
+        }
+    );
+}
+
+#[test]
+fn the_whole_repository_for_a_folder_is_moved_by_anything() {
+    let bed = Bed::with_readme();
+    killed_before_its_push(&bed);
+    bed.somebody_pushes("main", &[("README", Some("t\n"))]);
+    let mut options = bed.options("main");
+    options.folders = vec![String::new()];
+    let mut engine = Engine::open(options).unwrap();
+    assert_eq!(
+        engine.resumed(),
+        Resumed {
+            kept: 0,
+            dropped: 3
+        }
+    );
     assert!(!engine.has_unpushed());
     assert_eq!(engine.tip().unwrap().to_string(), bed.tip("main"));
     assert_eq!(engine.push().unwrap(), PushOutcome::UpToDate { replays: 0 });
+}
+
+#[test]
+fn commits_pushed_before_the_kill_and_others_on_top_are_not_pushed_again() {
+    let bed = Bed::with_readme();
+    killed_before_its_push(&bed);
+    let remote = bed.remote();
+    let refspec = "refs/gitops-reverser/local~1:refs/heads/main";
+    git(
+        &bed.work_dir(),
+        &["push", "-q", remote.to_str().unwrap(), refspec],
+    );
+    bed.somebody_pushes("main", &[("README", Some("t\n"))]);
+    let mut engine = bed.open("main");
+    engine.push().unwrap();
+    assert_eq!(
+        bed.log("main", "%an"),
+        ["Somebody Else", "alice", "bob", "Somebody Else", "carol"]
+    );
+    bed.assert_sound();
 }
 
 #[test]
@@ -97,7 +218,7 @@ fn commits_pushed_right_before_the_kill_are_not_pushed_again() {
         ],
     );
     let engine = bed.open("main");
-    assert_eq!(engine.resumed(), Resumed::Kept { commits: 1 });
+    assert_eq!(engine.resumed(), kept(1));
     assert_eq!(engine.remote_tip().unwrap().to_string(), pushed);
 }
 
@@ -112,7 +233,7 @@ fn pushed_commits_that_somebody_reset_are_not_brought_back() {
     drop(engine);
     git(&bed.remote(), &["update-ref", "refs/heads/main", "main~1"]);
     let engine = bed.open("main");
-    assert_eq!(engine.resumed(), Resumed::Nothing);
+    assert_eq!(engine.resumed(), Resumed::default());
     assert_eq!(engine.read("x/a.yaml").unwrap(), None);
 }
 
@@ -178,7 +299,7 @@ fn locks_of_a_killed_process_stop_nobody() {
         std::fs::write(bed.work_dir().join(lock), "").unwrap();
     }
     let mut engine = bed.open("main");
-    assert_eq!(engine.resumed(), Resumed::Kept { commits: 1 });
+    assert_eq!(engine.resumed(), kept(1));
     engine
         .commit(plan("alice", "two", &[write("x/a.yaml", "b\n")]))
         .unwrap();

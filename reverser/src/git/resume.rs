@@ -1,0 +1,153 @@
+//! Commits of an earlier process that are not at the remote: taken up again, or dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use git2::Oid;
+
+use super::engine::{Engine, Made};
+use super::error::EngineError;
+use super::fetch::Tips;
+use super::tree::compare;
+
+/// How many commits of ours are looked for at opening. More than a worker ever lets gather.
+const MAX_RESUMED: usize = 100_000;
+
+/// What became of commits that an earlier process had made and not pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// So many will be pushed with the next push.
+    pub kept: usize,
+    /// So many stood on a folder that somebody has changed meanwhile: its live state is to be written afresh.
+    pub dropped: usize,
+}
+
+/// A commit of ours, found in the clone.
+struct Found {
+    made: Made,
+    /// Which of our folders it changes; `None` where it changes something else too.
+    folders: Option<BTreeSet<String>>,
+}
+
+impl Engine {
+    /// Takes up what was recorded, on top of what the remote has now: where the branch has moved, only what changes folders that
+    /// are as they were before it.
+    ///
+    /// Ancestry of commits that are not ours is never asked about: a shallow clone does not know it.
+    ///
+    /// # Errors
+    /// Where the clone can't be read.
+    pub(super) fn resume(&mut self, tips: Tips) -> Result<(), EngineError> {
+        let (local, base) = (self.store.recorded().local, self.store.recorded().base);
+        self.remote = tips.branch;
+        self.base = tips.base;
+        let mut found = self.since(local, base).unwrap_or_default();
+        let pushed = tips
+            .branch
+            .and_then(|tip| found.iter().position(|found| found.made.commit == tip));
+        if let Some(last) = pushed {
+            // Killed after a push and before it was recorded: what the remote has is not pushed again.
+            found.drain(..=last);
+        } else if base != tips.base {
+            return self.resume_on_moved(found, base, tips);
+        }
+        self.resumed.kept = found.len();
+        self.unpushed = found.into_iter().map(|found| found.made).collect();
+        Ok(())
+    }
+
+    fn resume_on_moved(
+        &mut self,
+        found: Vec<Found>,
+        base: Option<Oid>,
+        tips: Tips,
+    ) -> Result<(), EngineError> {
+        let commits: Vec<Oid> = found.iter().map(|found| found.made.commit).collect();
+        let touched: BTreeSet<String> = found
+            .iter()
+            .filter_map(|found| found.folders.clone())
+            .flatten()
+            .collect();
+        let mut unmoved = BTreeMap::new();
+        for folder in touched {
+            let first = self.first_unmoved(&folder, base, &commits, tips.base)?;
+            unmoved.insert(folder, first);
+        }
+        let all = found.len();
+        let may_follow = |number: usize, found: &Found| {
+            found.folders.as_ref().is_some_and(|folders| {
+                let first = |folder| unmoved.get(folder).copied().flatten();
+                let mut firsts = folders.iter().map(first);
+                firsts.all(|first| first.is_some_and(|first| number >= first))
+            })
+        };
+        self.unpushed = found
+            .into_iter()
+            .enumerate()
+            .filter(|(number, found)| may_follow(*number, found))
+            .map(|(_, found)| found.made)
+            .collect();
+        self.resumed.dropped = all - self.unpushed.len();
+        self.resumed.kept = self.replay(tips.base)?;
+        Ok(())
+    }
+
+    /// The number of the first commit whose parent has `folder` as `tip` has it. `None` where none has: somebody changed it.
+    ///
+    /// As a rule the very first; not where some of them were pushed before others moved the branch. Of several equal states
+    /// the earliest counts: a commit that is there twice is better than one that is lost.
+    fn first_unmoved(
+        &self,
+        folder: &str,
+        base: Option<Oid>,
+        commits: &[Oid],
+        tip: Option<Oid>,
+    ) -> Result<Option<usize>, EngineError> {
+        let now = self.folder_tree_at(tip, folder)?;
+        let parents = std::iter::once(base).chain(commits.iter().copied().map(Some));
+        for (number, parent) in parents.enumerate() {
+            if self.folder_tree_at(parent, folder)? == now {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The commits on the way from `base` to `local`, oldest first. `None` where there is no such way.
+    fn since(&self, local: Option<Oid>, base: Option<Oid>) -> Option<Vec<Found>> {
+        let mut all = Vec::new();
+        let mut at = local;
+        while at != base {
+            let commit = self.store.read_commit(at?).ok()?;
+            let before = commit.parent.map(|parent| self.store.read_commit(parent));
+            let before = before.transpose().ok()?.map(|parent| parent.tree);
+            let difference = compare(&self.store, before, Some(commit.tree)).ok()?;
+            let paths = difference.files.iter().map(|(path, _)| path.as_slice());
+            let folders = paths.map(|path| self.folder_of(path)).collect();
+            let blobs = difference.files.iter().filter_map(|(_, blob)| *blob);
+            let mut objects: Vec<Oid> = blobs.collect();
+            objects.extend(difference.trees);
+            objects.extend(at);
+            let made = Made {
+                commit: at?,
+                objects,
+            };
+            all.push(Found { made, folders });
+            if all.len() > MAX_RESUMED {
+                return None;
+            }
+            at = commit.parent;
+        }
+        all.reverse();
+        Some(all)
+    }
+
+    /// Which of our folders a file is in.
+    fn folder_of(&self, path: &[u8]) -> Option<String> {
+        let holds = |folder: &str| {
+            let rest = path.strip_prefix(folder.as_bytes());
+            folder.is_empty() || rest.is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        let mut folders = self.options.folders.iter();
+        folders.find(|folder| holds(folder)).cloned()
+    }
+}
