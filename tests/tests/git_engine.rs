@@ -460,6 +460,44 @@ fn what_was_saved_is_found_without_a_list_of_packs_and_over_a_tip_that_moved() {
     assert_eq!(repo.log().len(), 63);
 }
 
+/// A push whose answer got lost, others on top of it, commits made again: what the server leaves out of a fetch, because we told it
+/// that we have it, must be there.
+#[test]
+fn what_others_built_upon_stays_in_a_shallow_clone() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let directory = temp_dir("engine").unwrap();
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    for n in 0..3 {
+        let path = format!("x/{n}.yaml");
+        engine.commit(plan("alice", &path, "alice's\n")).unwrap();
+        engine.persist().unwrap();
+        if n == 1 {
+            let pushed = Command::new("git")
+                .current_dir(directory.path().join("clone"))
+                .args(["push", "-q", repo.url()])
+                .arg("GITOPS_REVERSER_LOCAL:refs/heads/main")
+                .status()
+                .unwrap();
+            assert!(pushed.success());
+            repo.commit_as_outsider("x/theirs.yaml", "theirs\n");
+        }
+        engine.refresh().unwrap();
+        repo.commit_as_outsider("README.md", format!("{n}\n"));
+        engine.refresh().unwrap();
+    }
+    drop(engine);
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    assert_eq!(engine.resumed(), kept(1));
+    assert_eq!(engine.read("x/0.yaml").unwrap().unwrap(), b"alice's\n");
+    engine.push().unwrap();
+    assert_eq!(engine.list_files("x").unwrap().len(), 4);
+    let log = repo.log();
+    let by = |name: &str| log.iter().filter(|c| c.author().starts_with(name)).count();
+    assert_eq!((by("alice"), log.len()), (3, 8));
+    repo.fsck().unwrap();
+}
+
 /// A server would refuse it again and again.
 #[test]
 fn pack_that_the_disk_has_spoilt_is_not_sent() {

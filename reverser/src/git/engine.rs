@@ -125,6 +125,7 @@ impl Engine {
         // A clone whose tip can't be read is of no use.
         engine.list_directories("")?;
         engine.persist()?;
+        engine.prune()?;
         engine.size_at_opening = engine.store.packs.size().1;
         Ok(engine)
     }
@@ -193,6 +194,12 @@ impl Engine {
         self.unpushed.len()
     }
 
+    /// How much there is to push: bytes of compressed objects, on disk and in memory.
+    #[must_use]
+    pub fn unpushed_bytes(&self) -> u64 {
+        self.store.unpushed_bytes()
+    }
+
     /// Forgets the newest commits, so that only the oldest `keep` of those that are not pushed are left: a batch is committed
     /// as a whole or not at all.
     pub fn roll_back_to(&mut self, keep: usize) {
@@ -215,6 +222,16 @@ impl Engine {
     /// Those of the disk.
     pub fn drop_unpushed(&mut self) -> Result<(), EngineError> {
         self.unpushed.clear();
-        self.persist()
+        self.persist()?;
+        self.prune()
+    }
+
+    /// Removes what was saved and is not to be pushed any more.
+    pub(super) fn prune(&mut self) -> Result<(), EngineError> {
+        let needed = self.unpushed.iter().flat_map(|made| &made.objects);
+        if self.store.prune(&needed.copied().collect())? {
+            self.store.record(self.tip(), self.base)?;
+        }
+        Ok(())
     }
 }

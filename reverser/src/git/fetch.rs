@@ -53,9 +53,11 @@ impl Engine {
             self.remote = tips.branch;
             return Ok(RefreshOutcome::Unchanged);
         }
+        self.store.stands_on(tips.base)?;
         let replayed = self.replay(tips.base)?;
         self.remote = tips.branch;
         self.persist()?;
+        self.prune()?;
         Ok(RefreshOutcome::Moved {
             from,
             to: tips.base,

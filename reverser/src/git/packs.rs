@@ -23,6 +23,8 @@ pub(super) struct Packs {
     unpushed: Vec<PathBuf>,
     /// What is in `unpushed`, and in which of them.
     objects: HashMap<Oid, (usize, Indexed)>,
+    /// Of `unpushed`.
+    unpushed_bytes: u64,
     /// Of this process, at the remote.
     generations: Vec<Vec<PathBuf>>,
 }
@@ -34,6 +36,7 @@ impl Packs {
             directory: clone.join("objects/pack"),
             unpushed: Vec::new(),
             objects: HashMap::new(),
+            unpushed_bytes: 0,
             generations: Vec::new(),
         };
         for name in unpushed {
@@ -53,6 +56,7 @@ impl Packs {
     pub(super) fn add(&mut self, written: Written) {
         let number = self.unpushed.len();
         self.unpushed.push(written.pack);
+        self.unpushed_bytes += bytes(&written.entries);
         for entry in written.entries {
             self.objects.insert(entry.oid, (number, entry));
         }
@@ -69,6 +73,33 @@ impl Packs {
         names
             .map(|name| name.to_string_lossy().into_owned())
             .collect()
+    }
+
+    /// Of the objects in those packs.
+    pub(super) fn unpushed_bytes(&self) -> u64 {
+        self.unpushed_bytes
+    }
+
+    /// Removes the packs that hold nothing of what is `needed` still to be pushed: each time our commits are made again, the last
+    /// ones are of no use any more. Whether there were any.
+    pub(super) fn prune(&mut self, needed: &HashSet<Oid>) -> bool {
+        let mut objects: Vec<HashMap<Oid, Indexed>> = Vec::new();
+        objects.resize_with(self.unpushed.len(), HashMap::new);
+        for (oid, (number, entry)) in self.objects.drain() {
+            objects[number].insert(oid, entry);
+        }
+        let packs = std::mem::take(&mut self.unpushed);
+        let before = packs.len();
+        self.unpushed_bytes = 0;
+        for (pack, objects) in packs.into_iter().zip(objects) {
+            if objects.keys().any(|oid| needed.contains(oid)) {
+                let entries = objects.into_values().collect();
+                self.add(Written { pack, entries });
+            } else {
+                remove(&pack);
+            }
+        }
+        self.unpushed.len() < before
     }
 
     /// How many packs there are, others' too, and the bytes of all of them.
@@ -124,6 +155,7 @@ impl Packs {
     /// The remote has everything in `unpushed`. Whether packs were removed that an open handle knows of.
     pub(super) fn pushed(&mut self) -> bool {
         self.objects.clear();
+        self.unpushed_bytes = 0;
         if self.generations.is_empty() {
             self.generations.push(Vec::new());
         }
@@ -154,9 +186,7 @@ impl Packs {
             }
         };
         for pack in self.generations[generation].drain(..) {
-            // The index first: a pack without one is not there.
-            let _ = std::fs::remove_file(pack.with_extension("idx"));
-            let _ = std::fs::remove_file(pack);
+            remove(&pack);
         }
         if self.generations.len() == generation + 1 {
             self.generations.push(Vec::new());
@@ -164,4 +194,14 @@ impl Packs {
         self.generations[generation + 1].push(whole);
         true
     }
+}
+
+fn bytes(entries: &[Indexed]) -> u64 {
+    entries.iter().map(|entry| entry.length).sum()
+}
+
+/// The index first: a pack without one is not there. Best effort: it only takes room.
+fn remove(pack: &Path) {
+    let _ = std::fs::remove_file(pack.with_extension("idx"));
+    let _ = std::fs::remove_file(pack);
 }

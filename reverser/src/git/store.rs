@@ -1,5 +1,6 @@
 //! The bare clone on disk, and objects that are not on disk yet.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -14,8 +15,12 @@ use super::packs::Packs;
 use super::record::Recorded;
 use super::url::RepoUrl;
 
-/// The last of our saved commits.
-pub(super) const LOCAL_REF: &str = "refs/gitops-reverser/local";
+/// The last of our saved commits. Not below `refs/`, where fetches look for what to tell the server that we have: of commits that
+/// it may or may not have got, it would leave out what the clone has no reason to keep.
+pub(super) const LOCAL_REF: &str = "GITOPS_REVERSER_LOCAL";
+
+/// What the remote has and the clone too: fetches tell it to the server.
+const KNOWN_REF: &str = "refs/gitops-reverser/known";
 
 /// Compressed objects that may be in memory before they are written as a pack, in bytes.
 const MAX_DRAFT: usize = 8 << 20;
@@ -133,19 +138,21 @@ impl Store {
         if recorded == self.recorded {
             return Ok(());
         }
-        // A reference too: fetches tell the server that we have it.
-        if let Some(local) = local {
-            self.repository
-                .reference(LOCAL_REF, local, true, "")
-                .map_err(|error| {
-                    EngineError::local("cannot set a reference of the clone", &error)
-                })?;
-        }
+        self.point(LOCAL_REF, local)?;
         recorded
             .write(self.repository.path())
             .map_err(|error| EngineError::io("cannot record the state of the clone", &error))?;
         self.recorded = recorded;
-        Ok(())
+        // Last: as long as the record takes packs for ours alone, no fetch may rely on them.
+        self.point(KNOWN_REF, base)
+    }
+
+    fn point(&self, name: &str, commit: Option<Oid>) -> Result<(), EngineError> {
+        let Some(commit) = commit else { return Ok(()) };
+        self.repository
+            .reference(name, commit, true, "")
+            .map(drop)
+            .map_err(|error| EngineError::local("cannot set a reference of the clone", &error))
     }
 
     /// Whether there is much in memory, to be saved before more is made.
@@ -165,6 +172,31 @@ impl Store {
         }
         self.kept.shrink();
         Ok(())
+    }
+
+    /// What is to be pushed, compressed: on disk and in memory.
+    pub(super) fn unpushed_bytes(&self) -> u64 {
+        self.packs.unpushed_bytes() + self.draft.bytes() as u64
+    }
+
+    /// Removes packs of ours that hold nothing of what is `needed`. Whether there were any.
+    pub(super) fn prune(&mut self, needed: &HashSet<Oid>) -> Result<bool, EngineError> {
+        let pruned = self.packs.prune(needed);
+        if pruned {
+            self.reopen()?;
+        }
+        Ok(pruned)
+    }
+
+    /// The remote stands on this commit. If it is one of those that were to be pushed, what was saved with it must stay.
+    pub(super) fn stands_on(&mut self, base: Option<Oid>) -> Result<(), EngineError> {
+        match base {
+            Some(base) if self.packs.contains(base) => {
+                self.save()?;
+                self.pushed()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The remote has everything that was saved: none of it is sent again.

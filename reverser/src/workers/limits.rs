@@ -17,6 +17,27 @@ pub struct BatchLimits {
     pub linger: Duration,
 }
 
+/// How much may be committed that the remote does not take. Past it nothing more is taken from the queue, which at its own
+/// bound keeps the newest version of each file only: a remote that is away costs versions in between, never a final state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnpushedLimits {
+    /// Commits. Each costs about 1 KB of memory (ids of its objects and where they are on disk) and about 1 ms to be made again when
+    /// the branch has moved: 10 MB and 10 s. Not below what one push may carry, 50 batches of 200 files by as many authors.
+    pub(super) commits: usize,
+    /// Compressed objects, on disk. More than the 50 batches of 1 MiB that one push may carry; less than what servers
+    /// refuse (GitHub takes 2 GiB, GitLab.com 5 GiB, nginx in front of a small one often less than either).
+    pub(super) bytes: u64,
+}
+
+impl Default for UnpushedLimits {
+    fn default() -> Self {
+        Self {
+            commits: 10_000,
+            bytes: 64 << 20,
+        }
+    }
+}
+
 /// What a round may take from the queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portion {

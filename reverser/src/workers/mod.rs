@@ -14,6 +14,7 @@ mod worker;
 
 pub use limits::BatchLimits;
 pub(crate) use limits::Portion;
+use limits::UnpushedLimits;
 pub use prober::Prober;
 pub use queue::{Item, Queue, Sweep, Unit, Unsettled, Write};
 pub use registry::{WorkerSettings, Workers};

@@ -270,6 +270,12 @@ impl Queue {
         self.taken.notify_waiters();
     }
 
+    /// As if it were full.
+    #[cfg(test)]
+    pub(super) fn fill_up(&self) {
+        self.state.lock().bytes += SOFT_BYTES;
+    }
+
     pub(super) async fn changed(&self) {
         self.added.notified().await;
     }

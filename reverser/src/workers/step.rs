@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
-use super::{Portion, batch, claim};
+use super::{Portion, UnpushedLimits, batch, claim};
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
@@ -34,6 +34,8 @@ pub(super) struct Context {
     pub(super) store: Arc<Store>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) metrics: Arc<Metrics>,
+    /// Exceeded by one batch at most.
+    pub(super) unpushed_limits: UnpushedLimits,
 }
 
 /// Set when nobody waits for a round any more: it must take nothing from the queue, whose next
@@ -56,6 +58,8 @@ pub(super) struct Work {
     /// Each base folder's tree as our last commit left it. Another one at the tip means that
     /// somebody else wrote to it, or that commits of ours are lost with their clone.
     folders: HashMap<String, Option<Oid>>,
+    /// So much waits for the remote that no more is committed; told once.
+    held_back: bool,
 }
 
 #[derive(Default)]
@@ -134,6 +138,9 @@ impl Work {
             if given_up.load(Ordering::SeqCst) {
                 return Ok(());
             }
+            if self.is_at_bound(context) {
+                break;
+            }
             if self.batch.is_empty() {
                 self.batch = context.queue.take(portion);
             }
@@ -153,6 +160,21 @@ impl Work {
             self.engine = None;
         }
         Ok(())
+    }
+
+    /// Whether the remote has to take something before more is committed.
+    fn is_at_bound(&mut self, context: &Context) -> bool {
+        let Some(engine) = &self.engine else {
+            return false;
+        };
+        let (commits, bytes) = (engine.unpushed(), engine.unpushed_bytes());
+        let bound = &context.unpushed_limits;
+        let at_bound = engine.has_unpushed() && (commits >= bound.commits || bytes >= bound.bytes);
+        if at_bound && !self.held_back {
+            warn!(branch = %context.key, commits, bytes, "nothing more is committed until the remote takes what there is");
+        }
+        self.held_back = at_bound;
+        at_bound
     }
 
     fn open(&mut self, options: EngineOptions) -> Result<(), EngineError> {
@@ -470,3 +492,7 @@ pub(super) fn engine_options(
         folders: all.iter().map(|d| d.base_folder.clone()).collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "step_tests.rs"]
+mod tests;

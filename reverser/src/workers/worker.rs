@@ -14,7 +14,7 @@ use super::credentials::CredentialSource;
 use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
 use super::step::{Context, GivenUp, Round, Work, engine_options};
-use super::{BatchLimits, Portion};
+use super::{BatchLimits, Portion, UnpushedLimits};
 use crate::attribution::Coverage;
 use crate::change::Cause;
 use crate::git::Credentials;
@@ -71,6 +71,7 @@ impl Worker {
             store: settings.store.clone(),
             board: settings.board.clone(),
             metrics: settings.metrics.clone(),
+            unpushed_limits: UnpushedLimits::default(),
         };
         let credentials = CredentialSource::new(settings.client.clone());
         Self {

@@ -87,7 +87,7 @@ fn commits_are_resumed_on_a_branch_that_moved_elsewhere() {
     let local = ["log", "-3", "--reverse", "--format=%ad"];
     let dates = git(
         &bed.work_dir(),
-        &[&local[..], &["refs/gitops-reverser/local"]].concat(),
+        &[&local[..], &["GITOPS_REVERSER_LOCAL"]].concat(),
     );
     bed.somebody_pushes("main", &[("xx/theirs", Some("t\n"))]);
     let theirs = bed.tip("main");
@@ -179,7 +179,7 @@ fn commits_pushed_before_the_kill_and_others_on_top_are_not_pushed_again() {
     let bed = Bed::with_readme();
     killed_before_its_push(&bed);
     let remote = bed.remote();
-    let refspec = "refs/gitops-reverser/local~1:refs/heads/main";
+    let refspec = "GITOPS_REVERSER_LOCAL~1:refs/heads/main";
     git(
         &bed.work_dir(),
         &["push", "-q", remote.to_str().unwrap(), refspec],
@@ -293,7 +293,8 @@ fn locks_of_a_killed_process_stop_nobody() {
     for lock in [
         "shallow.lock",
         "config.lock",
-        "refs/gitops-reverser/local.lock",
+        "refs/gitops-reverser/known.lock",
+        "GITOPS_REVERSER_LOCAL.lock",
         "objects/pack/pack_git2_half",
     ] {
         std::fs::write(bed.work_dir().join(lock), "").unwrap();

@@ -26,7 +26,7 @@ fn moved_tip_is_replayed() {
                 "-2",
                 "--reverse",
                 "--format=%ad",
-                "refs/gitops-reverser/local",
+                "GITOPS_REVERSER_LOCAL",
             ],
         );
         log.lines().map(str::to_owned).collect()
@@ -292,4 +292,78 @@ fn remote_that_vanishes_is_an_error_and_commits_stay() {
             replays: 0
         }
     );
+}
+
+/// While a hook refuses, say, and others go on pushing.
+#[test]
+fn commits_made_again_and_again_take_no_more_room() {
+    let bed = Bed::with_readme();
+    let mut engine = bed.open("main");
+    for (n, author) in ["alice", "bob"].into_iter().enumerate() {
+        engine
+            .commit(plan(author, "one", &[write("x/a.yaml", &format!("{n}\n"))]))
+            .unwrap();
+        engine.persist().unwrap();
+    }
+    let mut sizes = Vec::new();
+    for n in 0..6 {
+        bed.somebody_pushes("main", &[("theirs", Some(&format!("{n}\n")))]);
+        engine.refresh().unwrap();
+        assert_eq!(engine.unpushed(), 2);
+        let packs = engine.store.packs.unpushed().len();
+        sizes.push((packs, engine.unpushed_bytes()));
+    }
+    // The contents as first saved, and the last round's trees and commits.
+    assert!(sizes.iter().all(|(packs, _)| *packs == 3), "{sizes:?}");
+    assert!(
+        sizes
+            .iter()
+            .all(|(_, bytes)| bytes.abs_diff(sizes[0].1) < 32),
+        "{sizes:?}"
+    );
+    drop(engine);
+    let mut engine = bed.open("main");
+    engine.push().unwrap();
+    assert_eq!(bed.log("main", "%an")[7..], ["alice", "bob"]);
+    assert_eq!(bed.content("main", "x/a.yaml"), "1");
+    bed.assert_sound();
+}
+
+/// The answer to a push got lost, and others pushed on top: what they stand on must not be thrown away.
+#[test]
+fn commits_that_others_built_upon_stay_in_the_clone() {
+    let bed = Bed::with_readme();
+    let mut engine = bed.open("main");
+    for (n, path) in ["x/a.yaml", "x/b.yaml", "x/c.yaml"].into_iter().enumerate() {
+        engine
+            .commit(plan("alice", path, &[write(path, &format!("{n}\n"))]))
+            .unwrap();
+        engine.persist().unwrap();
+        if n == 1 {
+            let remote = bed.remote();
+            let refspec = "GITOPS_REVERSER_LOCAL:refs/heads/main";
+            git(
+                &bed.work_dir(),
+                &["push", "-q", remote.to_str().unwrap(), refspec],
+            );
+            engine.refresh().unwrap();
+        }
+    }
+    bed.somebody_pushes("main", &[("theirs", Some("t\n"))]);
+    engine.refresh().unwrap();
+    bed.somebody_pushes("main", &[("theirs", Some("u\n"))]);
+    engine.push().unwrap();
+    assert_eq!(engine.read("x/a.yaml").unwrap().unwrap(), b"0\n");
+    assert_eq!(
+        bed.log("main", "%s"),
+        [
+            "somebody's change",
+            "x/a.yaml",
+            "x/b.yaml",
+            "somebody's change",
+            "somebody's change",
+            "x/c.yaml"
+        ]
+    );
+    bed.assert_sound();
 }

@@ -1,0 +1,223 @@
+//! Rounds on a real repository.
+
+use bytes::Bytes;
+use manifest::Identity;
+use prometheus::{IntCounter, Registry};
+
+use super::super::BatchLimits;
+use super::super::queue::Write;
+use super::*;
+use crate::attribution::{AttributionMetrics, Limits};
+use crate::change::{Operation, Who};
+use crate::git::testing::{Bed, git};
+use crate::rules::Operations;
+
+/// A worker's work, its queue and its remote.
+struct Bench {
+    bed: Bed,
+    context: Context,
+    work: Work,
+    plan: Vec<Arc<DestinationPlan>>,
+    dropped: IntCounter,
+}
+
+impl Bench {
+    /// With one destination, that writes to `live`.
+    fn new(unpushed_limits: UnpushedLimits) -> Self {
+        let bed = Bed::with_readme();
+        let destination = DestinationPlan {
+            url: bed.options("main").url,
+            ..claim::tests::destination(None)
+        };
+        let registry = Registry::new();
+        let attribution = AttributionMetrics::register(&registry).unwrap();
+        let dropped = IntCounter::new("dropped", "dropped").unwrap();
+        let context = Context {
+            key: destination.branch.clone(),
+            cluster_id: "c1".to_owned(),
+            queue: Arc::new(Queue::new(dropped.clone())),
+            store: Arc::new(Store::new(Limits::default(), attribution)),
+            board: Arc::default(),
+            metrics: Arc::new(Metrics::register(&registry).unwrap()),
+            unpushed_limits,
+        };
+        Self {
+            bed,
+            context,
+            work: Work::default(),
+            plan: vec![Arc::new(destination)],
+            dropped,
+        }
+    }
+
+    fn change(&self, name: &str, content: &str, username: &str) {
+        let identity = Identity {
+            group: String::new(),
+            version: "v1".to_owned(),
+            resource: "configmaps".to_owned(),
+            namespace: "lab".to_owned(),
+            name: name.to_owned(),
+        };
+        let who = Who {
+            username: username.to_owned(),
+            field_manager: String::new(),
+        };
+        self.context.queue.push(Item::Write(Box::new(Write {
+            change: Change {
+                destination: self.plan[0].key.clone(),
+                path: manifest::file_path("live", &identity),
+                identity,
+                content: Some(Bytes::copy_from_slice(content.as_bytes())),
+                operation: Operation::Update,
+                attribution: Attribution::Exact(who),
+                cause: Cause::Live,
+            },
+            destination: self.plan[0].clone(),
+            allowed: Operations::ALL,
+            unsettled: None,
+            seen: Instant::now(),
+        })));
+    }
+
+    fn round(&mut self) -> Round {
+        let mut options = engine_options(
+            self.bed.work_dir(),
+            &self.plan[0],
+            &self.plan,
+            Credentials::none(),
+        );
+        options.url = self.bed.options("main").url;
+        let portion = Portion {
+            limits: BatchLimits {
+                max_files: 2,
+                ..BatchLimits::default()
+            },
+            coverage: Coverage::Until(Instant::now()),
+        };
+        let going_on = AtomicBool::new(false);
+        self.work
+            .round(&self.context, options, &portion, &self.plan, &going_on)
+    }
+
+    fn unpushed(&self) -> (usize, u64) {
+        let engine = self.work.engine.as_ref().unwrap();
+        (engine.unpushed(), engine.unpushed_bytes())
+    }
+
+    fn remote_goes_away(&self) {
+        std::fs::rename(self.bed.remote(), self.bed.room.path().join("away")).unwrap();
+    }
+
+    fn remote_comes_back(&self) {
+        std::fs::rename(self.bed.room.path().join("away"), self.bed.remote()).unwrap();
+    }
+
+    fn rounds_until_all_is_pushed(&mut self) {
+        while self.work.is_pending() || !self.context.queue.is_empty() {
+            self.round().outcome.unwrap();
+        }
+    }
+
+    fn content(&self, name: &str) -> String {
+        let path = format!("live/v1/configmaps/lab/{name}.yaml");
+        self.bed.content("main", &path)
+    }
+}
+
+fn users(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|n| format!("user-{n}")).collect()
+}
+
+#[test]
+fn a_remote_that_is_away_is_committed_for_up_to_the_bound_and_no_final_state_is_lost() {
+    const BOUND: usize = 10;
+    let mut bench = Bench::new(UnpushedLimits {
+        commits: BOUND,
+        ..UnpushedLimits::default()
+    });
+    bench.change("one", "first", "user-0");
+    bench.round().outcome.unwrap();
+    bench.remote_goes_away();
+    for n in 1..40 {
+        bench.change("one", &format!("{n}"), &format!("user-{n}"));
+        bench.change(&format!("other-{n}"), "x", &format!("user-{n}"));
+        bench.round().outcome.unwrap_err();
+    }
+    let (commits, bytes) = bench.unpushed();
+    assert!((BOUND..BOUND + 2).contains(&commits), "{commits}");
+    let waiting = bench.context.queue.len();
+    assert_eq!(waiting, 2 * 39 - 2 * commits);
+
+    // And for hours: the queue is at its bound too.
+    bench.context.queue.fill_up();
+    for n in 40..200 {
+        bench.change("one", &format!("{n}"), &format!("user-{n}"));
+        bench.round().outcome.unwrap_err();
+    }
+    assert_eq!(bench.unpushed(), (commits, bytes));
+    assert_eq!(bench.context.queue.len(), waiting);
+    assert_eq!(bench.dropped.get(), 160);
+
+    bench.remote_comes_back();
+    bench.rounds_until_all_is_pushed();
+    assert_eq!(bench.content("one"), "199");
+    for n in 1..40 {
+        assert_eq!(bench.content(&format!("other-{n}")), "x");
+    }
+    // Theirs, the marker, the first; one for each user while there was room.
+    let authors = bench.bed.log("main", "%an");
+    assert_eq!(authors[2..=40], users(0, 39));
+    assert!(
+        authors[41..].contains(&"user-199".to_owned()),
+        "{authors:?}"
+    );
+    bench.bed.assert_sound();
+}
+
+#[test]
+fn bytes_are_bounded_too() {
+    let mut bench = Bench::new(UnpushedLimits {
+        bytes: 1,
+        ..UnpushedLimits::default()
+    });
+    bench.change("one", "first", "user-0");
+    bench.round().outcome.unwrap();
+    bench.remote_goes_away();
+    for n in 1..6 {
+        bench.change("one", &format!("{n}"), &format!("user-{n}"));
+        bench.round().outcome.unwrap_err();
+    }
+    assert_eq!(bench.unpushed().0, 1);
+    // A bound that one batch exceeds holds nothing up once the remote is back.
+    bench.remote_comes_back();
+    bench.rounds_until_all_is_pushed();
+    assert_eq!(bench.bed.log("main", "%an")[2..], users(0, 6));
+    assert_eq!(bench.content("one"), "5");
+}
+
+/// Killed and started again: what was within the bound is still there, and goes on from there.
+#[test]
+fn a_restart_at_the_bound_keeps_the_authors_of_what_was_committed() {
+    let mut bench = Bench::new(UnpushedLimits {
+        commits: 4,
+        ..UnpushedLimits::default()
+    });
+    bench.change("one", "first", "user-0");
+    bench.round().outcome.unwrap();
+    bench.remote_goes_away();
+    for n in 1..10 {
+        bench.change("one", &format!("{n}"), &format!("user-{n}"));
+        bench.round().outcome.unwrap_err();
+    }
+    bench.work = Work::default();
+    bench.round().outcome.unwrap_err();
+    bench.remote_comes_back();
+    bench
+        .bed
+        .somebody_pushes("main", &[("README", Some("t\n"))]);
+    bench.rounds_until_all_is_pushed();
+    let authors = bench.bed.log("main", "%an");
+    assert_eq!(authors[3], "Somebody Else");
+    assert_eq!(authors[4..], users(1, 10));
+    git(&bench.bed.remote(), &["fsck", "--strict"]);
+}
