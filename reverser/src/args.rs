@@ -51,6 +51,10 @@ pub struct Args {
     )]
     pub git_batch_linger_ms: u32,
 
+    /// How often a worker looks whether somebody changed its folders in Git; 0: only when it pushes
+    #[arg(long, env = "GITOPS_REVERSER_DRIFT_CHECK_INTERVAL", default_value = "5m", value_parser = parse_interval)]
+    pub drift_check_interval: Duration,
+
     /// Git workers that do Git work at once
     #[arg(long, env = "GITOPS_REVERSER_WORKERS_MAX_GLOBAL", default_value_t = 24,
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -145,8 +149,22 @@ impl Args {
     }
 }
 
-/// Go's notation, as far as Kubernetes flags use it: `90s`, `5m`, `1h30m`.
+/// As [`parse_interval`], and longer than nothing.
 fn parse_duration(text: &str) -> Result<Duration, String> {
+    match parse_interval(text)? {
+        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// Go's notation, as far as Kubernetes flags use it: `90s`, `5m`, `1h30m`, and `0` without a unit.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    if text.is_empty() {
+        return Err("a number and a unit are missing: 90s, 5m, 1h30m".to_owned());
+    }
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
@@ -167,11 +185,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
             .ok_or("too long")?;
         rest = &rest[digits + unit.len()..];
     }
-    if total.is_zero() {
-        Err("must be longer than nothing".to_owned())
-    } else {
-        Ok(total)
-    }
+    Ok(total)
 }
 
 #[cfg(test)]
@@ -207,6 +221,21 @@ mod tests {
         );
         for bad in ["", "5", "m", "-5m", "5 m", "0s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_drift_check_can_be_switched_off() {
+        let interval = |flags: &[&str]| {
+            Args::try_parse_from([&["x"], flags].concat()).map(|args| args.drift_check_interval)
+        };
+        assert_eq!(interval(&[]).unwrap(), Duration::from_secs(300));
+        for none in ["0", "0s"] {
+            let flag = format!("--drift-check-interval={none}");
+            assert_eq!(interval(&[&flag]).unwrap(), Duration::ZERO);
+        }
+        for bad in ["", "5", "never"] {
+            assert!(interval(&[&format!("--drift-check-interval={bad}")]).is_err());
         }
     }
 

@@ -76,6 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let barrier = Barrier::new(asked, reaches, presences.clone());
     let workers = Arc::new(Workers::new(WorkerSettings {
         work_dir: args.work_dir.clone(),
+        drift_check_interval: Some(args.drift_check_interval).filter(|i| !i.is_zero()),
         max_global: args.workers_max_global as usize,
         max_per_repo: args.workers_max_per_repo as usize,
         cluster_id: cluster_id.clone(),

@@ -595,6 +595,22 @@ fn second_writer_racing_every_push_loses_nothing_and_nobody() {
     repo.fsck().unwrap();
 }
 
+/// An idle worker does it every few minutes.
+#[test]
+fn to_see_that_nothing_has_moved_takes_one_request_and_no_fetch() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let directory = temp_dir("engine").unwrap();
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    engine.push().unwrap();
+    for _ in 0..3 {
+        let requests = server.requests();
+        assert_eq!(engine.refresh().unwrap(), RefreshOutcome::Unchanged);
+        assert_eq!(server.requests(), requests + 1);
+    }
+}
+
 fn ssh_secret(
     server: &SshGitServer,
     url: &str,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use parking_lot::Mutex;
@@ -24,6 +25,8 @@ use crate::status::StatusBoard;
 pub struct WorkerSettings {
     /// `--work-dir`: each worker keeps its clone in a folder of its own below it.
     pub work_dir: PathBuf,
+    /// `--drift-check-interval`: how often a worker asks the remote whether somebody changed its folders.
+    pub drift_check_interval: Option<Duration>,
     /// `--workers-max-global`: workers that do Git work at once.
     pub max_global: usize,
     /// `--workers-max-per-repo`: the same for one repository.

@@ -60,6 +60,8 @@ pub(super) struct Work {
     folders: HashMap<String, Option<Oid>>,
     /// So much waits for the remote that no more is committed; told once.
     held_back: bool,
+    /// The remote is to be asked whether the branch has moved, and has not answered yet.
+    check: bool,
 }
 
 #[derive(Default)]
@@ -92,7 +94,19 @@ pub(super) struct Found {
 impl Work {
     /// Whether there is something to do without anything new from the queue.
     pub(super) fn is_pending(&self) -> bool {
-        !self.batch.is_empty() || self.engine.as_ref().is_some_and(Engine::has_unpushed)
+        self.check
+            || !self.batch.is_empty()
+            || self.engine.as_ref().is_some_and(Engine::has_unpushed)
+    }
+
+    /// Has the next round ask the remote whether somebody changed our folders, though there may be nothing to push.
+    pub(super) fn check(&mut self) {
+        self.check = true;
+    }
+
+    /// Whether there are folders as we left them, which somebody may have changed.
+    pub(super) fn can_check(&self) -> bool {
+        !self.folders.is_empty()
     }
 
     /// Whether some destination waits for its folder to become free.
@@ -134,6 +148,10 @@ impl Work {
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
         self.notice_moved(plan, found);
         self.look_again(context, plan, found)?;
+        if self.check {
+            self.refresh(plan, found)?;
+            self.check = false;
+        }
         for _ in 0..BATCHES_PER_PUSH {
             if given_up.load(Ordering::SeqCst) {
                 return Ok(());
@@ -495,4 +513,4 @@ pub(super) fn engine_options(
 
 #[cfg(test)]
 #[path = "step_tests.rs"]
-mod tests;
+pub(super) mod tests;

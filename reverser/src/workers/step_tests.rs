@@ -51,32 +51,8 @@ impl Bench {
     }
 
     fn change(&self, name: &str, content: &str, username: &str) {
-        let identity = Identity {
-            group: String::new(),
-            version: "v1".to_owned(),
-            resource: "configmaps".to_owned(),
-            namespace: "lab".to_owned(),
-            name: name.to_owned(),
-        };
-        let who = Who {
-            username: username.to_owned(),
-            field_manager: String::new(),
-        };
-        self.context.queue.push(Item::Write(Box::new(Write {
-            change: Change {
-                destination: self.plan[0].key.clone(),
-                path: manifest::file_path("live", &identity),
-                identity,
-                content: Some(Bytes::copy_from_slice(content.as_bytes())),
-                operation: Operation::Update,
-                attribution: Attribution::Exact(who),
-                cause: Cause::Live,
-            },
-            destination: self.plan[0].clone(),
-            allowed: Operations::ALL,
-            unsettled: None,
-            seen: Instant::now(),
-        })));
+        let write = write(&self.plan[0], name, content, username);
+        self.context.queue.push(Item::Write(Box::new(write)));
     }
 
     fn round(&mut self) -> Round {
@@ -97,6 +73,16 @@ impl Bench {
         let going_on = AtomicBool::new(false);
         self.work
             .round(&self.context, options, &portion, &self.plan, &going_on)
+    }
+
+    /// What a check finds.
+    fn moved(&mut self) -> Vec<DestinationKey> {
+        self.work.check();
+        assert!(self.work.is_pending());
+        let round = self.round();
+        round.outcome.unwrap();
+        assert!(!self.work.is_pending());
+        round.found.moved
     }
 
     fn unpushed(&self) -> (usize, u64) {
@@ -121,6 +107,40 @@ impl Bench {
     fn content(&self, name: &str) -> String {
         let path = format!("live/v1/configmaps/lab/{name}.yaml");
         self.bed.content("main", &path)
+    }
+}
+
+pub(in crate::workers) fn write(
+    destination: &Arc<DestinationPlan>,
+    name: &str,
+    content: &str,
+    username: &str,
+) -> Write {
+    let identity = Identity {
+        group: String::new(),
+        version: "v1".to_owned(),
+        resource: "configmaps".to_owned(),
+        namespace: "lab".to_owned(),
+        name: name.to_owned(),
+    };
+    let who = Who {
+        username: username.to_owned(),
+        field_manager: String::new(),
+    };
+    Write {
+        change: Change {
+            destination: destination.key.clone(),
+            path: manifest::file_path("live", &identity),
+            identity,
+            content: Some(Bytes::copy_from_slice(content.as_bytes())),
+            operation: Operation::Update,
+            attribution: Attribution::Exact(who),
+            cause: Cause::Live,
+        },
+        destination: destination.clone(),
+        allowed: Operations::ALL,
+        unsettled: None,
+        seen: Instant::now(),
     }
 }
 
@@ -220,4 +240,39 @@ fn a_restart_at_the_bound_keeps_the_authors_of_what_was_committed() {
     assert_eq!(authors[3], "Somebody Else");
     assert_eq!(authors[4..], users(1, 10));
     git(&bench.bed.remote(), &["fsck", "--strict"]);
+}
+
+#[test]
+fn a_check_finds_what_somebody_changed_in_our_folders_and_nothing_else() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    bench.change("one", "ours", "alice");
+    bench.round().outcome.unwrap();
+    assert_eq!(bench.moved(), []);
+    bench
+        .bed
+        .somebody_pushes("main", &[("elsewhere", Some("t\n"))]);
+    assert_eq!(bench.moved(), []);
+    let path = "live/v1/configmaps/lab/one.yaml";
+    bench
+        .bed
+        .somebody_pushes("main", &[(path, Some("theirs\n"))]);
+    assert_eq!(bench.moved(), [bench.plan[0].key.clone()]);
+    assert_eq!(bench.moved(), []);
+}
+
+#[test]
+fn a_check_that_gets_no_answer_is_made_again() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    bench.change("one", "ours", "alice");
+    bench.round().outcome.unwrap();
+    let path = "live/v1/configmaps/lab/one.yaml";
+    bench.bed.somebody_pushes("main", &[(path, None)]);
+    bench.remote_goes_away();
+    bench.work.check();
+    bench.round().outcome.unwrap_err();
+    assert!(bench.work.is_pending());
+    bench.remote_comes_back();
+    let round = bench.round();
+    round.outcome.unwrap();
+    assert_eq!(round.found.moved.len(), 1);
 }

@@ -53,6 +53,8 @@ pub(super) struct Worker {
     last_round: Duration,
     /// Until when the sidecar's replay is waited for: once, not before each round.
     replay_by: Instant,
+    /// When the remote is asked next whether somebody changed our folders.
+    check_at: Option<Instant>,
 }
 
 impl Worker {
@@ -75,6 +77,7 @@ impl Worker {
         };
         let credentials = CredentialSource::new(settings.client.clone());
         Self {
+            check_at: settings.drift_check_interval.map(jittered),
             key,
             settings,
             queue,
@@ -97,13 +100,19 @@ impl Worker {
         let mut work = Work::default();
         loop {
             let look_again = work.is_refused().then(|| Instant::now() + LOOK_AGAIN);
-            let waited =
-                retired.run_until_cancelled(self.wait_for_batch(work.is_pending(), look_again));
+            let check = self.check_at.filter(|_| work.can_check());
+            let wake = look_again.into_iter().chain(check).min();
+            let waited = retired.run_until_cancelled(self.wait_for_batch(work.is_pending(), wake));
             let Some(last) = waited.await.map(|more| !more) else {
                 return;
             };
             if last && self.queue.is_empty() && !work.is_pending() {
                 return;
+            }
+            if check.is_some_and(|at| at <= Instant::now()) {
+                // A remote that does not answer is asked again after the back-off, as for a push.
+                work.check();
+                self.check_at = self.settings.drift_check_interval.map(jittered);
             }
             match self.round(&mut work).await {
                 Ok(()) => self.succeeded(),
@@ -127,8 +136,8 @@ impl Worker {
         limits
     }
 
-    /// Waits until a batch closes, or until `look_again`. False once the process is to end.
-    async fn wait_for_batch(&self, pending: bool, look_again: Option<Instant>) -> bool {
+    /// Waits until a batch closes, or until `no_longer_than`. False once the process is to end.
+    async fn wait_for_batch(&self, pending: bool, no_longer_than: Option<Instant>) -> bool {
         if pending {
             return !self.settings.shutdown.is_cancelled();
         }
@@ -148,7 +157,7 @@ impl Worker {
                 () = self.settings.shutdown.cancelled() => return false,
                 () = self.queue.changed() => {}
                 () = sleep_until(wake) => {}
-                () = sleep_until(look_again) => return true,
+                () = sleep_until(no_longer_than) => return true,
             }
         }
     }
@@ -309,9 +318,18 @@ fn lost(why: &str) -> GitFailure {
     }
 }
 
+/// A moment within this time from now: workers that were started together don't ask together for long.
+fn jittered(interval: Duration) -> Instant {
+    Instant::now() + interval.mul_f64(rand::random_range(0.8..1.0))
+}
+
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
