@@ -4,6 +4,9 @@
 // clippy.toml allows it in test functions only, not in what they share.
 #![allow(clippy::unwrap_used)]
 
+#[path = "git_engine/dripping.rs"]
+mod dripping;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -31,6 +34,8 @@ fn init() {
         let timeouts = Timeouts {
             connect: Duration::from_secs(2),
             silence: Duration::from_secs(2),
+            discovery: Duration::from_secs(6),
+            transfer: Duration::from_secs(15),
         };
         init_process(home.path(), timeouts).unwrap();
         home

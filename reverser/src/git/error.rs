@@ -110,8 +110,8 @@ pub enum PushError {
 // === impl RemoteError ===
 
 impl RemoteError {
-    /// `expired`: the deadline of the whole operation ended it. `said`: what the server wrote by sideband.
-    pub(super) fn classify(error: &git2::Error, expired: bool, said: &str) -> Self {
+    /// `said`: what the server wrote by sideband.
+    pub(super) fn classify(error: &git2::Error, said: &str) -> Self {
         let text = error.message();
         let mut message = scrub(text);
         if !said.is_empty() && !message.contains(said) {
@@ -127,7 +127,7 @@ impl RemoteError {
             error.class(),
             ErrorClass::Net | ErrorClass::Os | ErrorClass::Ssh | ErrorClass::Ssl
         );
-        if expired || error.code() == ErrorCode::Timeout || has(TIMEOUT_WORDS) {
+        if error.code() == ErrorCode::Timeout || has(TIMEOUT_WORDS) {
             return Self::Timeout { message };
         }
         if error.code() == ErrorCode::Certificate || has(&["hostkey", "certificate"]) {
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     fn classified(code: ErrorCode, class: ErrorClass, message: &str) -> RemoteError {
-        RemoteError::classify(&git2::Error::new(code, class, message), false, "")
+        RemoteError::classify(&git2::Error::new(code, class, message), "")
     }
 
     #[test]

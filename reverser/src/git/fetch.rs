@@ -75,7 +75,7 @@ pub(super) fn fetch(
 ) -> Result<Tips, EngineError> {
     session.prepare()?;
     let failed = |error: &git2::Error| {
-        if EngineError::is_local(error) {
+        if session.in_time() && EngineError::is_local(error) {
             return EngineError::local("cannot fetch into the clone", error);
         }
         session.error(error).into()
@@ -113,6 +113,7 @@ pub(super) fn fetch(
     if let Some(wanted) = tips.base
         && !store.has_commit(wanted)
     {
+        session.begin_transfer();
         let refspec = format!("+{source}:refs/gitops-reverser/fetched");
         // libgit2's local transport knows no depth.
         let depth = if url.scheme() == Scheme::File { 0 } else { 1 };

@@ -27,6 +27,7 @@ mod resume;
 mod scrub;
 mod session;
 mod signals;
+mod sockets;
 mod ssh;
 mod store;
 mod tls;

@@ -124,6 +124,7 @@ impl Engine {
         // know is checked here: libgit2 would also go on from any other ancestor, undoing somebody's reset.
         callbacks.push_negotiation(|updates| {
             if updates.iter().all(|update| update.src() == expected) {
+                session.begin_transfer();
                 return Ok(());
             }
             moved.set(true);
@@ -146,7 +147,7 @@ impl Engine {
         let headers = session.headers();
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         options.custom_headers(&headers);
-        let pushed = match self.outgoing(tip, &session) {
+        let pushed = match self.outgoing(tip) {
             Err(error) => return Attempt::Broken(error),
             Ok((address, what, _armed)) => {
                 let refspec = format!("{what}:refs/heads/{}", self.options.branch);
@@ -185,7 +186,7 @@ impl Engine {
                     "the server could not unpack what was sent (it may be too large, or the server's disk full)",
                 )
             }
-            (Err(error), _) if EngineError::is_local(&error) => {
+            (Err(error), _) if session.in_time() && EngineError::is_local(&error) => {
                 Attempt::Broken(EngineError::local("cannot push from the clone", &error))
             }
             (Err(error), _) => Attempt::Failed(session.error(&error)),
@@ -197,7 +198,7 @@ type Outgoing = (String, String, Option<Armed>);
 
 impl Engine {
     /// What libgit2 is to push where, and the push that stands behind it.
-    fn outgoing(&self, tip: Oid, session: &Session<'_>) -> Result<Outgoing, EngineError> {
+    fn outgoing(&self, tip: Oid) -> Result<Outgoing, EngineError> {
         let url = self.options.url.for_transport();
         let scheme = self.options.url.scheme();
         if scheme == Scheme::File {
@@ -212,7 +213,6 @@ impl Engine {
             pretended,
             commit: tip,
             pack: self.store.stream(objects.copied())?,
-            deadline: session.deadline(),
         };
         // Forward it is all the same: libgit2 can't see that, and the server looks for itself.
         Ok((

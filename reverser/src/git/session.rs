@@ -1,7 +1,7 @@
 //! One conversation with a remote: credentials, trust, deadline, and what the server says beside the protocol.
 
 use std::cell::{Cell, RefCell};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use git2::{
     CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, RemoteCallbacks,
@@ -12,6 +12,7 @@ use super::credentials::{Auth, Credentials};
 use super::error::RemoteError;
 use super::scrub::scrub;
 use super::signals::Blocked;
+use super::sockets;
 use super::ssh;
 use super::timeouts;
 use super::url::RepoUrl;
@@ -22,8 +23,9 @@ const MAX_SAID: usize = 4096;
 pub(super) struct Session<'a> {
     url: &'a RepoUrl,
     credentials: &'a Credentials,
-    deadline: Instant,
-    expired: Cell<bool>,
+    /// Of the step that it is in.
+    deadline: Cell<Instant>,
+    total: Cell<Duration>,
     said: RefCell<Vec<u8>>,
     /// Why we don't trust the server. libgit2's SSH transport has words of its own for it.
     distrust: RefCell<Option<String>>,
@@ -32,15 +34,31 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(url: &'a RepoUrl, credentials: &'a Credentials) -> Self {
-        Self {
+        let discovery = timeouts::current().discovery;
+        let session = Self {
             url,
             credentials,
-            deadline: Instant::now() + timeouts::OPERATION,
-            expired: Cell::new(false),
+            deadline: Cell::new(Instant::now()),
+            total: Cell::new(discovery),
             said: RefCell::default(),
             distrust: RefCell::default(),
             _signals: Blocked::new(),
-        }
+        };
+        session.allow(discovery);
+        session
+    }
+
+    /// The references are known: the fetch or push proper begins.
+    pub(super) fn begin_transfer(&self) {
+        self.allow(timeouts::current().transfer);
+    }
+
+    /// For all that comes next, connections that are open or opened now.
+    fn allow(&self, total: Duration) {
+        let deadline = Instant::now() + total;
+        self.total.set(total);
+        self.deadline.set(deadline);
+        sockets::set_deadline(Some(deadline));
     }
 
     /// Before connecting.
@@ -54,11 +72,6 @@ impl<'a> Session<'a> {
             })?;
         }
         Ok(())
-    }
-
-    /// When the operation has taken too long.
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
     }
 
     /// Headers beside those of the protocol.
@@ -89,10 +102,9 @@ impl<'a> Session<'a> {
         callbacks
     }
 
-    fn in_time(&self) -> bool {
-        let in_time = Instant::now() < self.deadline;
-        self.expired.set(!in_time);
-        in_time
+    /// Whether the step that it is in may go on.
+    pub(super) fn in_time(&self) -> bool {
+        Instant::now() < self.deadline.get()
     }
 
     /// Fit to be shown; empty where the server said nothing.
@@ -111,7 +123,13 @@ impl<'a> Session<'a> {
         if let Some(message) = self.distrust.take() {
             return RemoteError::Untrusted { message };
         }
-        RemoteError::classify(error, self.expired.get(), &self.said())
+        if !self.in_time() {
+            // Whatever libgit2 calls it: a broken connection, for the most part.
+            let seconds = self.total.get().as_secs();
+            let message = format!("it was still busy after {seconds} s");
+            return RemoteError::Timeout { message };
+        }
+        RemoteError::classify(error, &self.said())
     }
 
     /// libgit2 asks again after each rejection, without end.
@@ -182,5 +200,11 @@ impl<'a> Session<'a> {
             (Auth::Ssh(_), None) => refuse("the server showed no host key".to_owned()),
             _ => refuse("SSH needs a Secret with a private key and known_hosts".to_owned()),
         }
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        sockets::set_deadline(None);
     }
 }

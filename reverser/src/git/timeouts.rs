@@ -1,6 +1,7 @@
 //! What libgit2 keeps for the whole process.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long servers are waited for.
@@ -10,22 +11,32 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For anything at all within one read or write.
     pub silence: Duration,
+    /// For all of connecting, logging in and the list of references.
+    pub discovery: Duration,
+    /// For all that follows of one fetch or push.
+    pub transfer: Duration,
 }
 
 impl Default for Timeouts {
     /// 10 s and 30 s. Git servers send keep-alives every 5 s while they work (`uploadpack.keepAlive`,
-    /// `receive.keepAlive`), so silence means trouble.
+    /// `receive.keepAlive`), so silence means trouble. A list of 100,000 references is some 7 MB, for which 2 minutes are enough on any
+    /// line that a clone can be fetched on; 10 minutes are for a large repository on a slow one, or for slow hooks.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
+            discovery: Duration::from_secs(120),
+            transfer: Duration::from_secs(600),
         }
     }
 }
 
-/// How long one fetch or push may take in all. Looked at whenever data or progress arrives: a server that drips its
-/// list of references a byte at a time, each within [`Timeouts::silence`], is not caught by it.
-pub const OPERATION: Duration = Duration::from_secs(600);
+static CURRENT: OnceLock<Timeouts> = OnceLock::new();
+
+/// Those of [`init_process`], or else the default ones.
+pub(super) fn current() -> Timeouts {
+    CURRENT.get().copied().unwrap_or_default()
+}
 
 /// What went wrong in setting up the process.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +69,7 @@ pub fn init_process(home: &Path, timeouts: Timeouts) -> Result<(), InitError> {
         source,
     })?;
     set_options(home, timeouts)?;
+    let _ = CURRENT.set(timeouts);
     super::ssh::set_hint_home(home);
     Ok(())
 }
@@ -95,6 +107,7 @@ fn set_options(home: &Path, timeouts: Timeouts) -> Result<(), git2::Error> {
         if status < 0 {
             return Err(git2::Error::last_error(status));
         }
-        super::wire::register()
+        super::wire::register()?;
+        super::sockets::register()
     }
 }

@@ -10,13 +10,13 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::time::Instant;
 
 use git2::{Error, Oid};
 use libc::{c_char, c_int, c_void, size_t};
 use libgit2_sys as raw;
 
 use super::pack;
+use super::sockets;
 use super::url::Scheme;
 
 /// Of addresses that stand for the push that this thread is about to make.
@@ -50,7 +50,6 @@ pub(super) struct Push {
     /// What is pushed.
     pub(super) commit: Oid,
     pub(super) pack: pack::Stream,
-    pub(super) deadline: Instant,
 }
 
 thread_local! {
@@ -326,7 +325,7 @@ impl Stream {
             if read == 0 {
                 return Ok(());
             }
-            if Instant::now() > push.deadline {
+            if sockets::is_late() {
                 return Err(fail("sending the pack timed out"));
             }
             done(self.forward(&buffer[..read]))?;
