@@ -2,6 +2,7 @@
 
 mod batch;
 mod claim;
+mod clones;
 mod credentials;
 mod failure;
 mod limits;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::clones::Clones;
 use super::worker::Worker;
 use super::{Item, Queue};
 use crate::attribution::{Barrier, Store};
@@ -71,6 +73,9 @@ pub struct Workers {
     handles: Mutex<BTreeMap<BranchKey, Handle>>,
     /// Workers that are on their way out, and still have their clone.
     retiring: Mutex<BTreeMap<BranchKey, JoinHandle<()>>>,
+    clones: Arc<Clones>,
+    /// What an earlier process left behind was looked at.
+    tidied: AtomicBool,
 }
 
 impl Workers {
@@ -79,6 +84,8 @@ impl Workers {
     pub fn new(settings: WorkerSettings) -> Self {
         let global = Arc::new(Semaphore::new(settings.max_global.max(1)));
         Self {
+            clones: Arc::new(Clones::new(settings.work_dir.clone())),
+            tidied: AtomicBool::new(false),
             settings,
             global,
             per_repo: Mutex::default(),
@@ -87,8 +94,10 @@ impl Workers {
         }
     }
 
-    /// Makes and ends workers as the plan wants it.
+    /// Makes and ends workers as the plan wants it. The first plan comes once all custom resources are known: clones that none
+    /// of its workers wants are removed.
     pub fn apply(&self, plan: &Plan) {
+        self.tidy_up(plan);
         let mut branches: BTreeMap<&BranchKey, WorkerPlan> = BTreeMap::new();
         for destination in plan.destinations.values() {
             branches
@@ -137,6 +146,17 @@ impl Workers {
         }
     }
 
+    fn tidy_up(&self, plan: &Plan) {
+        if self.tidied.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let destinations = plan.destinations.values();
+        let branches: Vec<BranchKey> = destinations.map(|d| d.branch.clone()).collect();
+        let clones = self.clones.clone();
+        // Ends by itself; nothing waits for it, and what it leaves behind the next start finds.
+        tokio::task::spawn_blocking(move || clones.remove_unused(branches.into_iter()));
+    }
+
     fn start(
         &self,
         key: &BranchKey,
@@ -163,6 +183,7 @@ impl Workers {
             plans,
             permits,
             retired.clone(),
+            self.clones.clone(),
         );
         let task = tokio::spawn(async move {
             if let Some(predecessor) = predecessor {

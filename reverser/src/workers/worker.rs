@@ -1,15 +1,14 @@
 //! The async part of a worker: waits for batches, for its turn, and after errors.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use manifest::SpecHash;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::clones::{Clones, HeldClone};
 use super::credentials::CredentialSource;
 use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
@@ -48,8 +47,9 @@ pub(super) struct Worker {
     credentials: CredentialSource,
     context: Arc<Context>,
     failures: u32,
-    /// Clones given up by the watchdog; each next one has a folder of its own.
-    given_up: u32,
+    clones: Arc<Clones>,
+    /// From the first round on.
+    clone: Option<Arc<HeldClone>>,
     last_round: Duration,
     /// Until when the sidecar's replay is waited for: once, not before each round.
     replay_by: Instant,
@@ -65,6 +65,7 @@ impl Worker {
         plans: watch::Receiver<WorkerPlan>,
         permits: [Arc<Semaphore>; 2],
         retired: CancellationToken,
+        clones: Arc<Clones>,
     ) -> Self {
         let context = Context {
             key: key.clone(),
@@ -87,15 +88,24 @@ impl Worker {
             credentials,
             context: Arc::new(context),
             failures: 0,
-            given_up: 0,
+            clones,
+            clone: None,
             last_round: Duration::ZERO,
             replay_by: Instant::now() + REPLAY,
         }
     }
 
     /// Runs until retired, or until shutdown and then once more. A round that has begun is never
-    /// cut off: it has the clone.
+    /// cut off: it has the clone, which is removed once the worker is retired.
     pub(super) async fn run(mut self) {
+        self.work().await;
+        if self.retired.is_cancelled() {
+            self.hold_clone();
+            self.discard_clone().await;
+        }
+    }
+
+    async fn work(&mut self) {
         let retired = self.retired.clone();
         let mut work = Work::default();
         loop {
@@ -207,15 +217,17 @@ impl Worker {
         let mut taken = std::mem::take(work);
         let context = self.context.clone();
         let plan = self.plans.borrow().clone();
-        let options = engine_options(self.clone_dir(), destination, &plan, credentials);
+        let clone = self.hold_clone();
+        let options = engine_options(clone.path(), destination, &plan, credentials);
         let given_up = GivenUp::default();
         let seen_by_thread = given_up.clone();
         let thread = tokio::task::spawn_blocking(move || {
             let round = taken.round(&context, options, &portion, &plan, &seen_by_thread);
-            (taken, round)
+            // With the clone, which nobody else may have before the thread ends, should it be given up.
+            (taken, round, clone)
         });
         match tokio::time::timeout(WATCHDOG, thread).await {
-            Ok(Ok((back, round))) => {
+            Ok(Ok((back, round, _))) => {
                 *work = back;
                 Ok(round)
             }
@@ -233,7 +245,7 @@ impl Worker {
 
     /// The batch is lost with its thread: everything is compared again.
     async fn start_over(&mut self, why: &str) -> GitFailure {
-        self.given_up += 1;
+        self.discard_clone().await;
         let plan = self.plans.borrow().clone();
         for destination in plan {
             let request = (destination.key.clone(), Cause::Resync);
@@ -242,19 +254,18 @@ impl Worker {
         lost(why)
     }
 
-    fn clone_dir(&self) -> PathBuf {
-        let BranchKey {
-            repository,
-            branch,
-            secret,
-        } = &self.key;
-        let name = SpecHash::of(format!("{repository}\n{branch}\n{secret}").as_bytes());
-        let suffix = if self.given_up == 0 {
-            String::new()
-        } else {
-            format!("-{}", self.given_up)
-        };
-        self.settings.work_dir.join(format!("{name}{suffix}"))
+    fn hold_clone(&mut self) -> Arc<HeldClone> {
+        let hold = || self.clones.hold(&self.key);
+        self.clone.get_or_insert_with(hold).clone()
+    }
+
+    /// Has the clone removed, now or when a thread that was given up ends at last.
+    async fn discard_clone(&mut self) {
+        if let Some(clone) = self.clone.take() {
+            clone.discard();
+            // A panic there would be one in removing files: nothing to do about it.
+            let _ = tokio::task::spawn_blocking(move || drop(clone)).await;
+        }
     }
 
     async fn wait_for_replay(&self) {

@@ -1,5 +1,7 @@
 //! A worker on a real repository, under paused time.
 
+use std::path::PathBuf;
+
 use prometheus::{IntCounter, Registry};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -9,28 +11,32 @@ use crate::attribution::{Asked, AttributionMetrics, Barrier, Limits, Presence, S
 use crate::change::DestinationKey;
 use crate::git::testing::Bed;
 use crate::observe::Metrics;
-use crate::workers::Item;
+use crate::rules::Plan;
 use crate::workers::claim::tests::destination;
 use crate::workers::step::tests::write;
+use crate::workers::{Item, Workers};
 
 /// A worker that runs, and what it tells.
 struct Running {
+    work_dir: PathBuf,
     bed: Bed,
     queue: Arc<Queue>,
     plan: Arc<DestinationPlan>,
-    resync: mpsc::Receiver<(DestinationKey, Cause)>,
+    resync: Resyncs,
     task: JoinHandle<()>,
+    retired: CancellationToken,
     shutdown: CancellationToken,
     /// Keep channels open.
     _ends: Box<dyn std::any::Any>,
 }
 
-fn run(drift_check_interval: Option<Duration>) -> Running {
-    let bed = Bed::with_readme();
-    let plan = Arc::new(DestinationPlan {
-        url: bed.options("main").url,
-        ..destination(None)
-    });
+type Resyncs = mpsc::Receiver<(DestinationKey, Cause)>;
+
+/// With what keeps its channels open.
+fn settings(
+    work_dir: PathBuf,
+    drift_check_interval: Option<Duration>,
+) -> (WorkerSettings, Resyncs, Box<dyn std::any::Any>) {
     let registry = Registry::new();
     let attribution = AttributionMetrics::register(&registry).unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -40,9 +46,8 @@ fn run(drift_check_interval: Option<Duration>) -> Running {
     let (presence, presences) = watch::channel(Presence::now(Sidecar::Away));
     let (replay, replayed) = watch::channel(true);
     let (resync, resyncs) = mpsc::channel(64);
-    let shutdown = CancellationToken::new();
     let settings = WorkerSettings {
-        work_dir: bed.room.path().join("work"),
+        work_dir,
         drift_check_interval,
         max_global: 1,
         max_per_repo: 1,
@@ -54,8 +59,21 @@ fn run(drift_check_interval: Option<Duration>) -> Running {
         replayed,
         barrier: Barrier::new(asked, reaches, presences),
         resync,
-        shutdown: shutdown.clone(),
+        shutdown: CancellationToken::new(),
     };
+    let ends = Box::new((marks, reached, presence, replay));
+    (settings, resyncs, ends)
+}
+
+fn run(drift_check_interval: Option<Duration>) -> Running {
+    let bed = Bed::with_readme();
+    let plan = Arc::new(DestinationPlan {
+        url: bed.options("main").url,
+        ..destination(None)
+    });
+    let work_dir = bed.room.path().join("work");
+    let (settings, resync, ends) = settings(work_dir.clone(), drift_check_interval);
+    let shutdown = settings.shutdown.clone();
     let queue = Arc::new(Queue::new(IntCounter::new("dropped", "dropped").unwrap()));
     let (plan_sender, plans) = watch::channel(vec![plan.clone()]);
     let retired = CancellationToken::new();
@@ -65,16 +83,19 @@ fn run(drift_check_interval: Option<Duration>) -> Running {
         queue.clone(),
         plans,
         [Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1))],
-        retired,
+        retired.clone(),
+        Arc::new(Clones::new(work_dir.clone())),
     );
     Running {
+        work_dir,
         bed,
         queue,
         plan,
-        resync: resyncs,
+        resync,
         task: tokio::spawn(worker.run()),
+        retired,
         shutdown,
-        _ends: Box::new((marks, reached, presence, replay, plan_sender)),
+        _ends: Box::new((ends, plan_sender)),
     }
 }
 
@@ -132,6 +153,46 @@ async fn an_idle_worker_without_an_interval_does_nothing() {
 async fn a_worker_that_never_wrote_asks_nobody() {
     let running = run(Some(Duration::from_secs(60)));
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-    assert!(!running.bed.room.path().join("work").exists());
+    assert!(!running.work_dir.exists());
     running.stop().await;
+}
+
+fn clones(work_dir: &std::path::Path) -> usize {
+    std::fs::read_dir(work_dir).unwrap().count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clone_goes_with_its_last_destination_and_stays_over_a_restart() {
+    let running = run(None);
+    running.push("one").await;
+    running.shutdown.cancel();
+    running.task.await.unwrap();
+    assert_eq!(clones(&running.work_dir), 1);
+
+    let running = run(None);
+    running.push("one").await;
+    assert_eq!(clones(&running.work_dir), 1);
+    running.retired.cancel();
+    running.task.await.unwrap();
+    assert_eq!(clones(&running.work_dir), 0);
+}
+
+#[tokio::test]
+async fn the_first_plan_removes_the_clones_that_it_has_no_worker_for() {
+    let room = tempfile::TempDir::new().unwrap();
+    let work_dir = room.path().to_owned();
+    let leftover = work_dir.join("0123456789abcdef");
+    let home = work_dir.join("home");
+    let (settings, _resyncs, _ends) = settings(work_dir, None);
+    let workers = Workers::new(settings);
+    for directory in [&leftover, &home] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    workers.apply(&Plan::default());
+    for _ in 0..1000 {
+        if leftover.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert!(!leftover.exists() && home.exists());
 }
