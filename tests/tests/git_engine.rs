@@ -6,6 +6,8 @@
 
 #[path = "git_engine/dripping.rs"]
 mod dripping;
+#[path = "git_engine/faults.rs"]
+mod faults;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;

@@ -152,6 +152,13 @@ impl RemoteError {
 
 /// An HTTPS read that times out surfaces as EAGAIN.
 const TIMEOUT_WORDS: &[&str] = &["timed out", "timeout", "resource temporarily unavailable"];
+/// strerror(3) of ENOSPC, EDQUOT, EROFS and EIO.
+const DISK_WORDS: &[&str] = &[
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Input/output error",
+];
 const AUTH_WORDS: &[&str] = &[
     "status code: 401",
     "status code: 403",
@@ -170,10 +177,17 @@ const NOT_FOUND_WORDS: &[&str] = &[
 // === impl EngineError ===
 
 impl EngineError {
-    /// Whether an error of a conversation with a remote is about our own objects.
+    /// Whether an error of a conversation with a remote is about our own objects, or our own disk.
     pub(super) fn is_local(error: &git2::Error) -> bool {
-        use ErrorClass::{Object, Odb, Sha1, Tree, Zlib};
-        matches!(error.class(), Odb | Object | Sha1 | Tree | Zlib)
+        use ErrorClass::{Filesystem, Object, Odb, Os, Sha1, Tree, Zlib};
+        match error.class() {
+            Odb | Object | Sha1 | Tree | Zlib => true,
+            // Of a socket too; these are not said of one.
+            Os | Filesystem => DISK_WORDS
+                .iter()
+                .any(|words| error.message().contains(words)),
+            _ => false,
+        }
     }
 
     pub(super) fn local(what: &'static str, error: &git2::Error) -> Self {
@@ -363,6 +377,17 @@ mod tests {
             let shown = classified(code, class, message).to_string();
             assert!(shown.contains(expected), "{message}: {shown}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_not_the_servers() {
+        let error = |message| git2::Error::new(ErrorCode::GenericError, ErrorClass::Os, message);
+        assert!(EngineError::is_local(&error(
+            "cannot extend packfile '/x': No space left on device"
+        )));
+        assert!(!EngineError::is_local(&error(
+            "failed to connect to h: Connection refused"
+        )));
     }
 
     #[test]

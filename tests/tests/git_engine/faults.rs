@@ -1,0 +1,274 @@
+//! Servers that die, branches that are rewritten, disks that are full. After each: nothing lost, nothing twice, no author changed.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+fn authors(repo: &Repo) -> Vec<String> {
+    let log = repo.log();
+    log.into_iter().map(|commit| commit.author_name).collect()
+}
+
+/// Text that does not compress well.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed | 1;
+    let noise: Vec<u8> = (0..bytes)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        })
+        .collect();
+    STANDARD.encode(noise)
+}
+
+fn pushed(commits: usize) -> PushOutcome {
+    PushOutcome::Pushed {
+        commits,
+        replays: 0,
+    }
+}
+
+#[test]
+fn a_server_killed_before_it_took_the_push_takes_it_later() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let directory = temp_dir("faults").unwrap();
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
+    // Everything has been received by then, and nothing taken.
+    repo.install_hook("pre-receive", "#!/bin/sh\nkill -9 $PPID\n");
+    let error = engine.push().unwrap_err();
+    assert!(!error.is_corrupt_clone(), "{error}");
+    assert_eq!(engine.unpushed(), 2);
+    repo.remove_hook("pre-receive");
+    assert_eq!(engine.push().unwrap(), pushed(2));
+    assert_eq!(authors(&repo), ["Outsider", "alice", "bob"]);
+    repo.fsck().unwrap();
+}
+
+#[test]
+fn a_server_killed_after_it_took_the_push_does_not_get_it_twice() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let directory = temp_dir("faults").unwrap();
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    repo.install_hook("post-receive", "#!/bin/sh\nkill -9 $PPID\n");
+    assert_eq!(engine.push().unwrap(), pushed(1));
+    repo.remove_hook("post-receive");
+    engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
+    assert_eq!(engine.push().unwrap(), pushed(1));
+    assert_eq!(authors(&repo), ["Outsider", "alice", "bob"]);
+    repo.fsck().unwrap();
+}
+
+/// Between a client and `server`; cuts each connection once so many bytes were sent. Lives as long as the tests.
+fn cutting_proxy(server: String, limit: Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map(Result::unwrap) {
+            let server = TcpStream::connect(&server).unwrap();
+            let limit = limit.load(Ordering::SeqCst);
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || pass_on(from, to, limit));
+            std::thread::spawn(move || pass_on(server, client, usize::MAX));
+        }
+    });
+    address
+}
+
+/// In small pieces, so that it is cut within a request and not only between them.
+fn pass_on(mut from: TcpStream, mut to: TcpStream, limit: usize) {
+    let mut buffer = [0; 256];
+    let mut passed = 0;
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        passed += read;
+        if passed > limit || to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_connection_cut_anywhere_in_a_push_costs_nothing_but_time() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let limit = Arc::new(AtomicUsize::new(usize::MAX));
+    let behind = server.base_url().strip_prefix("http://").unwrap();
+    let address = cutting_proxy(behind.to_owned(), limit.clone());
+    let directory = temp_dir("faults").unwrap();
+    let url = format!("http://{address}/shop.git");
+    let mut engine = open(directory.path(), &url, Credentials::none()).unwrap();
+    let mut failed = 0;
+    let cuts = [0, 100, 400, 700, 1000, 2000, 4000, 8000, usize::MAX];
+    for (n, cut) in cuts.into_iter().enumerate() {
+        let author = if n % 2 == 0 { "alice" } else { "bob" };
+        let content = noise(n as u64, 1500);
+        engine
+            .commit(plan(author, &format!("x/{n}.yaml"), &content))
+            .unwrap();
+        limit.store(cut, Ordering::SeqCst);
+        if let Err(error) = engine.push() {
+            assert!(!error.is_corrupt_clone(), "{error}");
+            failed += 1;
+        }
+    }
+    assert!(failed >= 3, "{failed}");
+    let expected = ["alice", "bob"].into_iter().cycle().take(cuts.len());
+    let expected: Vec<&str> = std::iter::once("Outsider").chain(expected).collect();
+    assert_eq!(authors(&repo), expected);
+    for n in 0..cuts.len() {
+        let content = repo.file(&format!("x/{n}.yaml")).unwrap();
+        assert_eq!(content, noise(n as u64, 1500).into_bytes());
+    }
+    repo.fsck().unwrap();
+}
+
+#[test]
+fn a_branch_reset_replaced_and_deleted_is_pushed_to_all_the_same() {
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let seed = repo.head().unwrap();
+    let directory = temp_dir("faults").unwrap();
+    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    engine.push().unwrap();
+
+    let again = PushOutcome::Pushed {
+        commits: 1,
+        replays: 1,
+    };
+    repo.git(&["update-ref", "refs/heads/main", &seed]).unwrap();
+    engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
+    assert_eq!(engine.push().unwrap(), again);
+    assert_eq!(authors(&repo), ["Outsider", "bob"]);
+    repo.fsck().unwrap();
+
+    let identity = ["-c", "user.name=New", "-c", "user.email=new@example.com"];
+    let tree = repo
+        .git(&["rev-parse", &format!("{seed}^{{tree}}")])
+        .unwrap();
+    let orphan = [&identity[..], &["commit-tree", &tree, "-m", "afresh"]].concat();
+    let orphan = repo.git(&orphan).unwrap();
+    repo.git(&["update-ref", "refs/heads/main", &orphan])
+        .unwrap();
+    engine.commit(plan("carol", "x/c.yaml", "c\n")).unwrap();
+    assert_eq!(engine.push().unwrap(), again);
+    assert_eq!(authors(&repo), ["New", "carol"]);
+    assert_eq!(repo.files(), ["README.md", "x/c.yaml"]);
+    repo.fsck().unwrap();
+
+    repo.git(&["update-ref", "-d", "refs/heads/main"]).unwrap();
+    engine.commit(plan("dave", "x/d.yaml", "d\n")).unwrap();
+    assert_eq!(engine.push().unwrap(), again);
+    assert_eq!(authors(&repo), ["dave"]);
+    assert_eq!(repo.files(), ["x/d.yaml"]);
+    repo.fsck().unwrap();
+}
+
+/// A small file system, where one may be mounted.
+struct SmallDisk {
+    at: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let directory = temp_dir("disk").unwrap();
+        let at = directory.path().join("small");
+        std::fs::create_dir(&at).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(&at)
+            .stderr(Stdio::null())
+            .status();
+        mount.is_ok_and(|status| status.success()).then_some(Self {
+            at,
+            _directory: directory,
+        })
+    }
+
+    /// Leaves no block free.
+    fn fill(&self) -> PathBuf {
+        let path = self.at.join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+fn is_sound(clone: &Path) {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(clone)
+        .args(["fsck", "--full", "--no-dangling"])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_full_disk_is_called_by_its_name_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: mounting a tmpfs is not permitted here");
+        return;
+    };
+    let server = GitServer::http(HttpOptions::default()).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let mut engine = open(&disk.at, repo.url(), Credentials::none()).unwrap();
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    engine.push().unwrap();
+    let filler = disk.fill();
+    for (n, author) in ["alice", "bob"].into_iter().enumerate() {
+        let content = noise(n as u64 + 1, 30_000);
+        engine
+            .commit(plan(author, &format!("x/{n}.yaml"), &content))
+            .unwrap();
+        let error = engine.push().unwrap_err();
+        assert!(
+            matches!(error, PushError::Local(EngineError::Disk { .. })),
+            "{error}"
+        );
+    }
+    repo.commit_as_outsider("theirs", noise(7, 100_000));
+    let error = engine.refresh().unwrap_err();
+    assert!(matches!(error, EngineError::Disk { .. }), "{error}");
+    assert_eq!(engine.unpushed(), 2);
+
+    std::fs::remove_file(filler).unwrap();
+    let outcome = engine.push().unwrap();
+    assert!(
+        matches!(outcome, PushOutcome::Pushed { commits: 2, .. }),
+        "{outcome:?}"
+    );
+    assert_eq!(
+        authors(&repo),
+        ["Outsider", "alice", "Outsider", "alice", "bob"]
+    );
+    assert_eq!(
+        repo.file("x/1.yaml").unwrap(),
+        noise(2, 30_000).into_bytes()
+    );
+    repo.fsck().unwrap();
+    is_sound(&disk.at.join("clone"));
+}
