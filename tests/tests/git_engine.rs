@@ -8,6 +8,8 @@
 mod dripping;
 #[path = "git_engine/faults.rs"]
 mod faults;
+#[path = "git_engine/killed.rs"]
+mod killed;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
