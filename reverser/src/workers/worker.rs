@@ -78,7 +78,7 @@ impl Worker {
         };
         let credentials = CredentialSource::new(settings.client.clone());
         Self {
-            check_at: settings.drift_check_interval.map(jittered),
+            check_at: settings.drift_check_interval.and_then(jittered),
             key,
             settings,
             queue,
@@ -122,7 +122,7 @@ impl Worker {
             if check.is_some_and(|at| at <= Instant::now()) {
                 // A remote that does not answer is asked again after the back-off, as for a push.
                 work.check();
-                self.check_at = self.settings.drift_check_interval.map(jittered);
+                self.check_at = self.settings.drift_check_interval.and_then(jittered);
             }
             match self.round(&mut work).await {
                 Ok(()) => self.succeeded(),
@@ -329,9 +329,11 @@ fn lost(why: &str) -> GitFailure {
     }
 }
 
-/// A moment within this time from now: workers that were started together don't ask together for long.
-fn jittered(interval: Duration) -> Instant {
-    Instant::now() + interval.mul_f64(rand::random_range(0.8..1.0))
+/// A moment within this time from now: workers that were started together don't ask together for long. `None` for one that
+/// is further away than can be told.
+fn jittered(interval: Duration) -> Option<Instant> {
+    let shortened = interval.mul_f64(rand::random_range(0.8..1.0));
+    Instant::now().checked_add(shortened)
 }
 
 async fn sleep_until(at: Option<Instant>) {
