@@ -128,6 +128,62 @@ async fn what_somebody_else_did_in_the_folder_is_undone() {
     assert_eq!(repair.trailer("Reason"), Some("drift"));
 }
 
+/// Clones in the work dir: they are named by 16 hex digits.
+fn clones(reverser: &Reverser) -> usize {
+    let entries = std::fs::read_dir(reverser.work_dir()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .count()
+}
+
+#[tokio::test]
+async fn what_somebody_does_in_git_while_nothing_else_changes_is_undone() {
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let options = Options {
+        reverser_args: vec!["--drift-check-interval=1s".to_owned()],
+        ..Options::default()
+    };
+    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let lab = Lab::on(&plane, "idle")
+        .await
+        .watching(&["configmaps"])
+        .await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    lab.repo
+        .commit_as_outsider(&lab.path("one"), "edited: by hand\n");
+    lab.holds("one", "k", "1").await;
+    let repair = lab.versions(&lab.path("one")).pop().unwrap();
+    assert_eq!(repair.trailer("Reason"), Some("drift"));
+    assert_eq!(repair.author_name, repair.committer_name);
+
+    lab.repo
+        .git(&["update-ref", "-d", "refs/heads/main"])
+        .unwrap();
+    lab.holds("one", "k", "1").await;
+    assert!(
+        lab.repo
+            .file(&format!("{FOLDER}/.gitops-reverser"))
+            .is_some()
+    );
+    lab.repo.fsck().unwrap();
+
+    assert_eq!(clones(&reverser), 1);
+    let destinations: Api<reverser::api::GitDestination> =
+        Api::namespaced(lab.client.clone(), &lab.namespace);
+    let deleted = destinations.delete("all", &DeleteParams::default()).await;
+    deleted.unwrap();
+    eventually(PATIENCE, || async {
+        match clones(&reverser) {
+            0 => Ok(()),
+            clones => Err(format!("{clones} clones")),
+        }
+    })
+    .await;
+    reverser.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_planted_symlink_does_not_lead_out_of_the_folder() {
     let lab = Lab::shared("symlink").await;
