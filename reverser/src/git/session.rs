@@ -94,9 +94,7 @@ impl<'a> Session<'a> {
         callbacks.certificate_check(|certificate, host| self.check_certificate(certificate, host));
         callbacks.transfer_progress(|_| self.in_time());
         callbacks.sideband_progress(|said| {
-            let mut all = self.said.borrow_mut();
-            let room = MAX_SAID.saturating_sub(all.len());
-            all.extend_from_slice(&said[..said.len().min(room)]);
+            write_down(&mut self.said.borrow_mut(), said);
             self.in_time()
         });
         callbacks
@@ -112,7 +110,7 @@ impl<'a> Session<'a> {
         let said = self.said.borrow();
         let text = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = text
-            .split(['\n', '\r'])
+            .split('\n')
             .map(str::trim)
             .filter(|line| !line.is_empty())
             .collect();
@@ -206,5 +204,38 @@ impl<'a> Session<'a> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         sockets::set_deadline(None);
+    }
+}
+
+/// As a terminal shows it: what comes behind a carriage return takes the place of its line, so that progress does not drown what
+/// is of interest.
+fn write_down(all: &mut Vec<u8>, said: &[u8]) {
+    for &byte in said {
+        if byte != b'\n' && all.last() == Some(&b'\r') {
+            let line = all.iter().rposition(|byte| *byte == b'\n');
+            all.truncate(line.map_or(0, |end| end + 1));
+        }
+        if all.len() < MAX_SAID {
+            all.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_does_not_drown_what_the_server_says() {
+        let mut all = Vec::new();
+        write_down(&mut all, b"hello\r\n");
+        for percent in 0..100_000 {
+            write_down(&mut all, format!("Resolving: {percent}\r").as_bytes());
+        }
+        write_down(&mut all, b"Resolving: done.\nhook ");
+        write_down(&mut all, b"declined\n");
+        assert_eq!(all, b"hello\r\nResolving: done.\nhook declined\n");
+        write_down(&mut all, &[b'x'; 2 * MAX_SAID]);
+        assert_eq!(all.len(), MAX_SAID);
     }
 }
