@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
@@ -23,8 +24,11 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// The CGI headers of git are a few hundred bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const CHUNK: usize = 64 * 1024;
+/// For git to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 
-/// A CGI process. Dropped before it has ended, because the client went away or the server stops, it is killed with its group.
+/// A CGI process. Dropped before it has ended, because the client went away or the server stops, it is ended with its group:
+/// asked first, as web servers do, so that git takes its locks away.
 struct Backend {
     child: Child,
     group: u32,
@@ -41,8 +45,13 @@ struct Rest {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        signal_group(self.group, Signal::KILL);
-        Guard::get().remove(self.group);
+        let group = self.group;
+        signal_group(group, Signal::TERM);
+        std::thread::spawn(move || {
+            std::thread::sleep(GRACE);
+            signal_group(group, Signal::KILL);
+            Guard::get().remove(group);
+        });
     }
 }
 
