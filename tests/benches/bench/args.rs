@@ -18,6 +18,11 @@ pub(crate) struct Args {
     )]
     pub(crate) object_bytes: usize,
 
+    /// Namespaces that they are spread over, and those that users write to
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_NAMESPACES", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) namespaces: u32,
+
     /// How often the seed is measured
     #[arg(long, env = "GITOPS_REVERSER_BENCH_ROUNDS", default_value_t = 3)]
     pub(crate) rounds: usize,

@@ -1,4 +1,4 @@
-//! A namespace, a Git server, and the custom resources that join them.
+//! Namespaces, a Git server, and the custom resources that join them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
-use reverser::api::{GitDestination, GitRepoConfig, WatchRule};
+use reverser::api::{ClusterWatchRule, GitDestination, GitRepoConfig, WatchRule};
 use serde_json::{Value, json};
 use tests::control_plane::ControlPlane;
 use tests::git::{GitServer, HttpOptions, Repo};
@@ -27,25 +27,34 @@ const CREATORS: usize = 16;
 pub(crate) struct Lab<'a> {
     pub(crate) plane: &'a ControlPlane,
     pub(crate) server: GitServer,
-    pub(crate) namespace: String,
+    /// The custom resources are in the first, ConfigMaps in all of them.
+    namespaces: Vec<String>,
     pub(crate) client: Client,
 }
 
 // === impl Lab ===
 
 impl<'a> Lab<'a> {
-    pub(crate) async fn new(plane: &'a ControlPlane, prefix: &str) -> Result<Self> {
+    pub(crate) async fn new(
+        plane: &'a ControlPlane,
+        prefix: &str,
+        namespaces: u32,
+    ) -> Result<Self> {
+        let mut names = Vec::new();
+        for _ in 0..namespaces {
+            names.push(plane.create_namespace(prefix).await);
+        }
         let lab = Self {
             plane,
             server: GitServer::https(HttpOptions::basic(USER, PASSWORD))?,
-            namespace: plane.create_namespace(prefix).await,
+            namespaces: names,
             client: plane.client(),
         };
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"},
             "stringData": {"username": USER, "password": PASSWORD, "ca.crt": lab.server.ca_pem()},
         });
-        let secrets: Api<Secret> = Api::namespaced(lab.client.clone(), &lab.namespace);
+        let secrets: Api<Secret> = Api::namespaced(lab.client.clone(), lab.home());
         secrets
             .patch("git", &PatchParams::apply(MANAGER), &Patch::Apply(secret))
             .await
@@ -53,8 +62,46 @@ impl<'a> Lab<'a> {
         Ok(lab)
     }
 
+    fn home(&self) -> &str {
+        &self.namespaces[0]
+    }
+
+    fn is_spread(&self) -> bool {
+        self.namespaces.len() > 1
+    }
+
+    /// Where the ConfigMap of this name is.
+    fn namespace_of(&self, name: &str) -> &str {
+        let mix = |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte));
+        let sum = name.bytes().fold(0, mix);
+        &self.namespaces[sum % self.namespaces.len()]
+    }
+
+    /// Of the namespace, or of the cluster where there are several.
     pub(crate) fn maps(&self, client: Client) -> Api<ConfigMap> {
-        Api::namespaced(client, &self.namespace)
+        if self.is_spread() {
+            Api::all(client)
+        } else {
+            Api::namespaced(client, self.home())
+        }
+    }
+
+    /// For the ConfigMap of this name.
+    pub(crate) fn maps_for(&self, client: &Client, name: &str) -> Api<ConfigMap> {
+        Api::namespaced(client.clone(), self.namespace_of(name))
+    }
+
+    /// What the reverser lists and watches: a namespace, or empty for all of them.
+    pub(crate) fn scope(&self) -> &str {
+        if self.is_spread() { "" } else { self.home() }
+    }
+
+    /// Whether a file is of one of the namespaces.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(FOLDER);
+        let rest = rest.and_then(|rest| rest.strip_prefix("/v1/configmaps/"));
+        let namespace = rest.and_then(|rest| rest.split_once('/'));
+        namespace.is_some_and(|(namespace, _)| self.namespaces.iter().any(|ours| ours == namespace))
     }
 
     /// Somebody with all rights.
@@ -64,20 +111,21 @@ impl<'a> Lab<'a> {
 
     /// Where a ConfigMap's file stands.
     pub(crate) fn path(&self, name: &str) -> String {
-        format!("{FOLDER}/v1/configmaps/{}/{name}.yaml", self.namespace)
+        format!(
+            "{FOLDER}/v1/configmaps/{}/{name}.yaml",
+            self.namespace_of(name)
+        )
     }
 
     /// Creates so many ConfigMaps.
     pub(crate) async fn fill(&self, objects: usize, bytes: usize) -> Result<()> {
-        let maps = self.maps(self.client.clone());
         stream::iter(0..objects)
-            .map(|number| {
-                let maps = &maps;
-                async move {
-                    let map = config_map(&seeded_name(number), &payload(number, bytes))?;
-                    maps.create(&PostParams::default(), &map).await?;
-                    anyhow::Ok(())
-                }
+            .map(|number| async move {
+                let name = seeded_name(number);
+                let map = config_map(&name, &payload(number, bytes))?;
+                let maps = self.maps_for(&self.client, &name);
+                maps.create(&PostParams::default(), &map).await?;
+                anyhow::Ok(())
             })
             .buffer_unordered(CREATORS)
             .try_collect::<()>()
@@ -102,18 +150,36 @@ impl<'a> Lab<'a> {
         Ok(repo)
     }
 
-    /// All ConfigMaps of the namespace go to the destination of this name.
+    /// All ConfigMaps of the namespace, or of the cluster where there are several, go to the destination of this name.
     pub(crate) async fn rule(&self, name: &str) -> Result<()> {
-        self.apply::<WatchRule>(
-            name,
-            json!({"destinationRef": {"name": name}, "rules": [{"apiGroups": [""], "resources": ["configmaps"]}]}),
-        )
-        .await
+        let mut spec = json!({"destinationRef": {"name": name},
+                              "rules": [{"apiGroups": [""], "resources": ["configmaps"]}]});
+        if self.is_spread() {
+            spec["destinationRef"]["namespace"] = self.home().into();
+            spec["rules"][0]["scope"] = "Namespaced".into();
+            self.apply::<ClusterWatchRule>(name, spec).await
+        } else {
+            self.apply::<WatchRule>(name, spec).await
+        }
+    }
+
+    /// Waits until everything was listed once and is in Git.
+    pub(crate) async fn rule_ready(&self, name: &str) -> Result<()> {
+        if self.is_spread() {
+            self.ready::<ClusterWatchRule>(name).await?;
+        } else {
+            self.ready::<WatchRule>(name).await?;
+        }
+        self.ready::<GitDestination>(name).await
     }
 
     /// Takes back what was made under this name.
     pub(crate) async fn clear(&self, name: &str) -> Result<()> {
-        self.delete::<WatchRule>(name).await?;
+        if self.is_spread() {
+            self.delete::<ClusterWatchRule>(name).await?;
+        } else {
+            self.delete::<WatchRule>(name).await?;
+        }
         self.delete::<GitDestination>(name).await?;
         self.delete::<GitRepoConfig>(name).await
     }
@@ -160,11 +226,12 @@ impl<'a> Lab<'a> {
     }
 
     fn api<K: Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
-        Api::namespaced_with(
-            self.client.clone(),
-            &self.namespace,
-            &ApiResource::erase::<K>(&()),
-        )
+        let kind = ApiResource::erase::<K>(&());
+        if K::kind(&()) == ClusterWatchRule::kind(&()) {
+            Api::all_with(self.client.clone(), &kind)
+        } else {
+            Api::namespaced_with(self.client.clone(), self.home(), &kind)
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tests::git::Repo;
@@ -111,7 +110,7 @@ pub(crate) async fn measure(
 }
 
 async fn create(args: &Args, lab: &Lab<'_>, user: &str) -> Result<Vec<Write>> {
-    let maps = lab.maps(lab.user(user));
+    let client = lab.user(user);
     let mut writes = Vec::new();
     for number in 0..args.objects_per_user {
         let object = format!("{user}-{number}");
@@ -120,6 +119,7 @@ async fn create(args: &Args, lab: &Lab<'_>, user: &str) -> Result<Vec<Write>> {
             .get_or_insert_default()
             .insert(KEY.to_owned(), "0".to_owned());
         let asked = Instant::now();
+        let maps = lab.maps_for(&client, &object);
         let created = maps.create(&PostParams::default(), &map).await?;
         writes.push(Write::new(&created, object, user, 0, asked)?);
     }
@@ -128,7 +128,7 @@ async fn create(args: &Args, lab: &Lab<'_>, user: &str) -> Result<Vec<Write>> {
 
 /// One user's share of the load, evenly spaced; late calls are caught up with.
 async fn write(args: &Args, lab: &Lab<'_>, user: &str, at: usize) -> Result<Vec<Write>> {
-    let maps: Api<ConfigMap> = lab.maps(lab.user(user));
+    let client = lab.user(user);
     let every = Duration::from_secs(1) * args.users / args.rate;
     // Not all of them at the same moment.
     tokio::time::sleep(every.mul_f64(at as f64 / f64::from(args.users))).await;
@@ -142,7 +142,8 @@ async fn write(args: &Args, lab: &Lab<'_>, user: &str, at: usize) -> Result<Vec<
         let number = (turn / args.objects_per_user + 1) as usize;
         let patch = Patch::Merge(json!({"data": {KEY: number.to_string()}}));
         let asked = Instant::now();
-        let patched = maps
+        let patched = lab
+            .maps_for(&client, &object)
             .patch(&object, &PatchParams::default(), &patch)
             .await
             .with_context(|| format!("patch {object}"))?;

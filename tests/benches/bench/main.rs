@@ -71,7 +71,7 @@ async fn run(args: &Args) -> Result<Vec<String>> {
         };
         let reverser = Reverser::start(&plane, options).await?;
         if args.measures(Part::Webhook) {
-            let lab = Lab::new(&plane, "cost").await?;
+            let lab = Lab::new(&plane, "cost", 1).await?;
             faults.extend(webhook::measure(args, &lab, &reverser).await?);
         }
         if args.measures(Part::Seed) || args.measures(Part::Lag) {
@@ -92,8 +92,11 @@ async fn run(args: &Args) -> Result<Vec<String>> {
 
 /// Seed and lag, beside so many objects. Returns what is wrong in Git.
 async fn to_git(args: &Args, plane: &ControlPlane, reverser: &Reverser) -> Result<Vec<String>> {
-    let full = Lab::new(plane, "full").await?;
-    say(&format!("creating {} ConfigMaps", args.objects));
+    let full = Lab::new(plane, "full", args.namespaces).await?;
+    say(&format!(
+        "creating {} ConfigMaps in {} namespaces",
+        args.objects, args.namespaces
+    ));
     full.fill(args.objects, args.object_bytes).await?;
     reverser.register_webhook().await?;
     if args.measures(Part::Seed) {
@@ -145,7 +148,7 @@ async fn lag(
     full: &Lab<'_>,
     reverser: &Reverser,
 ) -> Result<Vec<(String, lag::Outcome)>> {
-    let empty = Lab::new(full.plane, "empty").await?;
+    let empty = Lab::new(full.plane, "empty", args.namespaces).await?;
     let mut outcomes = Vec::new();
     for (lab, name) in [(&empty, "empty-folder"), (full, "full-folder")] {
         say(&format!(
@@ -156,8 +159,7 @@ async fn lag(
         reverser.restart_webhook().await?;
         let repo = lab.destination(name).await?;
         lab.rule(name).await?;
-        lab.ready::<reverser::api::WatchRule>(name).await?;
-        lab.ready::<reverser::api::GitDestination>(name).await?;
+        lab.rule_ready(name).await?;
         let outcome = lag::measure(args, lab, reverser, name, &repo)
             .await
             .with_context(|| format!("lag, {name}"))?;

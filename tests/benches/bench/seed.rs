@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::jiff::Timestamp;
-use reverser::api::{GitDestination, WatchRule};
 use tests::process::Usage;
 use tests::reverser::Reverser;
 use tokio::time::Instant;
@@ -61,8 +60,7 @@ pub(crate) async fn round(
     let wall = SystemTime::now();
     lab.rule(name).await?;
     let applied = std::time::Instant::now();
-    lab.ready::<WatchRule>(name).await?;
-    lab.ready::<GitDestination>(name).await?;
+    lab.rule_ready(name).await?;
     let end = Instant::now() + PATIENCE;
     let (history, complete) = loop {
         tips.settled(Duration::from_millis(500)).await;
@@ -147,7 +145,7 @@ fn check(args: &Args, lab: &Lab<'_>, history: &History) -> Result<()> {
             bail!("{path} does not say what its object says: {object}");
         }
     }
-    let manifests = files.keys().filter(|path| path.ends_with(".yaml")).count();
+    let manifests = files.keys().filter(|path| lab.holds(path)).count();
     if manifests != args.objects {
         bail!("there are {manifests} files for {} objects", args.objects);
     }
@@ -160,7 +158,7 @@ fn lists(lab: &Lab<'_>, from: SystemTime, to: SystemTime) -> Result<(Timestamp, 
     let mut pages = Vec::new();
     for event in lab.plane.audit_log() {
         let of_ours = event.object_ref.as_ref().is_some_and(|object| {
-            object.resource == "configmaps" && object.namespace == lab.namespace
+            object.resource == "configmaps" && object.namespace == lab.scope()
         });
         if event.verb != "list" || !of_ours || event.stage != "ResponseComplete" {
             continue;
