@@ -17,12 +17,14 @@ use tracing::{debug, info, warn};
 use super::{Catalog, ServedType};
 
 /// A CRD is served a moment after it changes: the apiserver rebuilds its handlers and the
-/// aggregated document afterwards. Discovering after each of these delays finds it without waiting
-/// for the interval.
-const SETTLE: [Duration; 3] = [
+/// aggregated document afterwards, on a busy machine many seconds later. Discovering after each of
+/// these delays finds it without waiting for the interval. The next change begins anew.
+const SETTLE: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
     Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
 ];
 
 /// Keeps a [`Catalog`] up to date.
@@ -59,15 +61,16 @@ impl Refresher {
             () = crds => {}
             () = services => {}
             () = async {
+                let mut delays = SETTLE.iter();
                 loop {
                     self.refresh().await;
+                    let delay = delays.next().copied().unwrap_or(self.interval);
                     tokio::select! {
-                        () = tokio::time::sleep(self.interval) => {}
+                        () = tokio::time::sleep(delay.min(self.interval)) => {}
                         _ = pokes.recv() => {
-                            for delay in SETTLE {
-                                tokio::time::sleep(delay).await;
-                                self.refresh().await;
-                            }
+                            delays = SETTLE.iter();
+                            // One change seldom comes alone.
+                            tokio::time::sleep(SETTLE[0]).await;
                         }
                     }
                 }
