@@ -38,6 +38,14 @@ pub struct Sighting {
     pub scaled_to: Option<i64>,
 }
 
+impl Sighting {
+    /// Whether another call could have led to the same: not to a create, as every attempt has a uid of its own.
+    #[must_use]
+    pub fn may_have_rivals(&self) -> bool {
+        self.base.as_ref().is_none_or(|base| !base.is_empty())
+    }
+}
+
 /// Who made a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Who {

@@ -136,7 +136,7 @@ impl Store {
         if let Some(winner) = winner {
             if state.may_have_missed(sighting, winner, now) {
                 attribution = Attribution::None(Miss::Unconfirmed);
-            } else if chance == Chance::MoreToCome && may_have_rivals(sighting) {
+            } else if chance == Chance::MoreToCome && sighting.may_have_rivals() {
                 let by_bytes = state
                     .held
                     .get(&winner)
@@ -393,11 +393,6 @@ fn answered(sighting: &Sighting, held: &Held) -> bool {
     elsewhere
         && sighting.operation != Operation::Delete
         && !join::same_managed_fields(sighting, &held.observation)
-}
-
-/// Every attempt to create has a uid of its own.
-fn may_have_rivals(sighting: &Sighting) -> bool {
-    sighting.base.as_ref().is_none_or(|base| !base.is_empty())
 }
 
 fn is_rival(claim: &Claim, credited: &Attribution, late: &Observation) -> bool {

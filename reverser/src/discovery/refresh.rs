@@ -61,16 +61,16 @@ impl Refresher {
             () = crds => {}
             () = services => {}
             () = async {
-                let mut delays = SETTLE.iter();
+                let mut delays = [].iter();
                 loop {
                     self.refresh().await;
                     let delay = delays.next().copied().unwrap_or(self.interval);
                     tokio::select! {
                         () = tokio::time::sleep(delay.min(self.interval)) => {}
                         _ = pokes.recv() => {
-                            delays = SETTLE.iter();
                             // One change seldom comes alone.
                             tokio::time::sleep(SETTLE[0]).await;
+                            delays = SETTLE[1..].iter();
                         }
                     }
                 }

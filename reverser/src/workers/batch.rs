@@ -78,15 +78,12 @@ fn effective(
         // What a list found, only Git can tell apart from what was there before.
         change.operation = effect;
     }
-    let unsettled = write.unsettled.take();
-    match unsettled {
+    match write.unsettled.take() {
         None => {}
         Some(Unsettled::Unseen(sighting)) => {
             change.attribution = store.rejoin(&sighting);
-            // Every attempt to create has a uid of its own.
-            let may_have_rivals = sighting.base.as_deref() != Some("");
             if let Coverage::LostSince(lost) = coverage
-                && may_have_rivals
+                && sighting.may_have_rivals()
                 && write.seen >= lost
                 && !matches!(change.attribution, Attribution::None(_))
             {
