@@ -110,6 +110,7 @@ fn nth(n: usize, user: usize, size: Size) -> Observation {
         username: text(user, size.username).into(),
         field_manager: text(0, size.field_manager),
         time: SystemTime::UNIX_EPOCH,
+        early: false,
     }
 }
 

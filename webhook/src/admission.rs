@@ -19,6 +19,7 @@ use crate::interest::CurrentInterest;
 use crate::metrics::Metrics;
 use crate::observe::{Outcome, observe};
 use crate::outbox::Outbox;
+use crate::reach::Reach;
 use crate::review::{self, ReviewError};
 use crate::server::webhook::Handler;
 use crate::token::Route;
@@ -38,6 +39,7 @@ pub struct Admission {
     interest: Arc<CurrentInterest>,
     metrics: Arc<Metrics>,
     bodies: Bodies,
+    reach: Reach,
 }
 
 /// Why a request gets no review.
@@ -76,6 +78,7 @@ impl Admission {
             interest,
             metrics,
             bodies: Bodies::default(),
+            reach: Reach::new(Instant::now()),
         }
     }
 
@@ -88,7 +91,9 @@ impl Admission {
         match self.review(request).await {
             Ok(Decision { answer, outcome }) => {
                 let label = outcome.label();
-                if let Outcome::Observed(observation) = outcome {
+                let early = self.reach.is_early(started);
+                if let Outcome::Observed(mut observation) = outcome {
+                    observation.early = early;
                     let delivery = self.outbox.deliver(*observation).await;
                     tracing::trace!(?delivery, "observed");
                 }

@@ -5,9 +5,9 @@
 //! AdmissionReview → observe → outbox ⇒ gRPC ⇒ the reverser's attribution store
 //! ```
 //!
-//! It keeps no state but what the reverser has not acknowledged yet, and no object body leaves
-//! it. Nothing that happens behind it can refuse a write: an answer waits for the reverser
-//! 50 ms at most, and not at all while the reverser is away.
+//! It keeps no state but what it observed in the last minute, and no object body leaves it.
+//! Nothing that happens behind it can refuse a write: an answer waits for the reverser 50 ms at
+//! most, and not at all while the reverser is away.
 
 pub mod admission;
 pub mod args;
@@ -17,6 +17,7 @@ pub mod logging;
 pub mod metrics;
 pub mod observe;
 pub mod outbox;
+mod reach;
 pub mod review;
 pub mod runtime;
 pub mod server;

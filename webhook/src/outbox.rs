@@ -1,10 +1,14 @@
-//! What the reverser has not acknowledged yet.
+//! What was observed lately, and how much of it the reverser has.
 //!
 //! An admission puts its observation in and, while the link is healthy, waits for the
 //! acknowledgement, so that the reverser knows the author before the write can reach etcd. The
-//! link takes observations out in order and puts acknowledgements in; after a reconnect it
-//! starts again with the oldest that is not acknowledged. Sequences make that safe: each
-//! observation keeps its number over any number of streams.
+//! link takes observations out in order and puts acknowledgements in. Sequences make a reconnect
+//! safe: each observation keeps its number over any number of streams, and a reverser answers
+//! Hello with what it has.
+//!
+//! What is acknowledged stays for as long as the reverser's store would keep it. When the reverser
+//! dies, its store dies, and the next one is told all of it again: who made a change that was not
+//! in Git yet, and which others asked for the same.
 
 mod link;
 mod state;
@@ -27,13 +31,13 @@ use state::State;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Observations held. The reverser's store has room for 10,000 keys, so more could not be
-    /// kept there either. At the bound the oldest goes, and is counted.
+    /// kept there either. At the bound the oldest goes; one that the reverser never had is counted.
     pub observations: usize,
     /// Sum of their encoded sizes. An observation has some 500 bytes, so this bound is met only
     /// by usernames of absurd length; it is what keeps memory bounded all the same.
     pub bytes: usize,
-    /// After this long an observation goes, and is counted: the reverser's store keeps none that
-    /// is older.
+    /// After this long an observation goes: the reverser's store keeps none that is older. One that
+    /// the reverser never had is counted.
     pub age: Duration,
     /// How long an admission waits for its acknowledgement.
     pub ack_deadline: Duration,
@@ -121,11 +125,11 @@ impl Outbox {
         Link::open(Arc::clone(self))
     }
 
-    /// Observations held, after those that are too old have gone.
+    /// Observations that the reverser does not have, after those that are too old have gone.
     pub fn depth(&self) -> usize {
         let mut state = self.state.lock();
         self.metrics.dropped(state.expire(&self.limits));
-        state.len()
+        state.depth()
     }
 }
 

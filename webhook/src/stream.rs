@@ -113,7 +113,6 @@ impl Reporter {
             Ok(responses) => responses,
             Err(error) => return (Heard::Nothing, Err(error)),
         };
-        link.up();
         tracing::info!(endpoint = %self.endpoint, "reporting to the reverser");
         let mut heard = Heard::Nothing;
         loop {

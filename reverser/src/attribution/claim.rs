@@ -1,5 +1,7 @@
 //! The joins: how a change claims an observation, and what that settles.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::change::{Attribution, Miss, Operation, Sighting, Who};
@@ -9,7 +11,7 @@ use super::index::ObservationId;
 use super::join::{self, Decision};
 use super::metrics::{EvictionReason, HitTier};
 use super::observation::{Observation, Write, key};
-use super::store::{Held, State, Store};
+use super::store::{Held, State, Store, object};
 use super::verdicts::{GAP, Gaps, Verdict};
 
 /// Whether a change may still be joined later.
@@ -131,10 +133,15 @@ impl Store {
         if let Some(known) = state.settled(sighting, place.as_ref(), now) {
             return known;
         }
-        let (mut attribution, winner) = state.find(sighting, now);
+        let (mut attribution, mut winner) = state.find(sighting, now);
+        let doubtful = winner.is_some_and(|winner| state.may_have_missed(sighting, winner));
+        if doubtful && chance == Chance::MoreToCome {
+            // The same user's next attempt may be on its way.
+            (attribution, winner) = (Attribution::None(Miss::Unseen), None);
+        }
         let mut claim = None;
         if let Some(winner) = winner {
-            if state.may_have_missed(sighting, winner, now) {
+            if doubtful {
                 attribution = Attribution::None(Miss::Unconfirmed);
             } else if chance == Chance::MoreToCome && sighting.may_have_rivals() {
                 let by_bytes = state
@@ -215,7 +222,7 @@ impl Store {
             return known.attribution;
         }
         let (attribution, winner) = state.find(sighting, now);
-        if winner.is_some_and(|winner| state.may_have_missed(sighting, winner, now)) {
+        if winner.is_some_and(|winner| state.may_have_missed(sighting, winner)) {
             return Attribution::None(Miss::Unconfirmed);
         }
         if let Some(held) = winner.and_then(|winner| state.held.get_mut(&winner))
@@ -267,21 +274,20 @@ impl Store {
     fn sweep(&self, state: &mut State, uid: &str, base: &str, inclusive: Inclusive, now: Instant) {
         let verdicts = &state.verdicts;
         let gaps = verdicts.gaps(uid, now);
-        let is_over = |waiting: &str| {
+        let is_over = |held: &Held| {
+            let waiting = held.observation.base.as_str();
             let open = verdicts.get(uid, waiting, now) == Some(&Verdict::Open)
                 || gaps
                     .open
                     .as_ref()
                     .is_some_and(|version| join::older(waiting, version));
-            (inclusive == Inclusive::Yes && waiting == base)
-                || (join::older(waiting, base) && !open)
+            let passed = (inclusive == Inclusive::Yes && waiting == base)
+                || (join::older(waiting, base) && !held.replayed);
+            passed && !open
         };
         let ids = state.by_uid.get(uid).iter().copied();
         let over: Vec<ObservationId> = ids
-            .filter(|id| {
-                let held = state.held.get(id);
-                held.is_some_and(|held| is_over(&held.observation.base))
-            })
+            .filter(|id| state.held.get(id).is_some_and(|held| is_over(held)))
             .collect();
         for id in over {
             state.remove(id);
@@ -304,26 +310,45 @@ impl State {
         }
     }
 
-    /// Whether somebody else's observation may have been missed since this one came.
-    fn may_have_missed(&self, sighting: &Sighting, winner: ObservationId, now: Instant) -> bool {
-        let Some(Held {
-            observation, since, ..
-        }) = self.held.get(&winner).map(AsRef::as_ref)
-        else {
+    /// Whether somebody else may have asked for the same, and nobody told us.
+    fn may_have_missed(&self, sighting: &Sighting, winner: ObservationId) -> bool {
+        let Some(held) = self.held.get(&winner) else {
             return false;
         };
+        let observation = &held.observation;
         if matches!(observation.write, Write::Create(_)) && observation.uid == sighting.uid {
             return false;
         }
-        match &sighting.base {
-            Some(_) => self.witness.may_have_missed(now),
-            None => self.witness.may_have_missed_since(*since),
-        }
+        let listed = sighting.base.is_none();
+        observation.early || !self.witness.vouches_for(held.process, listed)
     }
 
     /// Who made a change, and by which observation.
     fn find(&self, sighting: &Sighting, now: Instant) -> (Attribution, Option<ObservationId>) {
-        let ids = self.candidates(sighting, now);
+        let mut ids = self.candidates(sighting, now);
+        let (found, winner) = self.decide(sighting, &ids);
+        let Some(doubtful) = winner.filter(|id| self.may_have_missed(sighting, *id)) else {
+            return (found, winner);
+        };
+        // The same user may have asked for it again.
+        ids.retain(|id| !self.may_have_missed(sighting, *id));
+        match self.decide(sighting, &ids) {
+            (again, Some(winner)) if self.user(winner) == self.user(doubtful) => {
+                (again, Some(winner))
+            }
+            _ => (found, Some(doubtful)),
+        }
+    }
+
+    fn user(&self, id: ObservationId) -> Option<&Arc<str>> {
+        self.held.get(&id).map(|held| &held.observation.username)
+    }
+
+    fn decide(
+        &self,
+        sighting: &Sighting,
+        ids: &[ObservationId],
+    ) -> (Attribution, Option<ObservationId>) {
         let candidates: Vec<&Held> = ids
             .iter()
             .filter_map(|id| self.held.get(id).map(AsRef::as_ref))
@@ -367,6 +392,12 @@ impl State {
                         .get(id)
                         .is_some_and(|held| sighting.uid.is_empty() || held.uid.is_empty())
                 }));
+            }
+            if sighting.uid.is_empty() && !ids.is_empty() {
+                // Whoever deleted it last may have deleted other content, or another object of that
+                // name; who asked to delete this content may have been refused.
+                let object = object(&sighting.identity);
+                ids.extend_from_slice(self.deletes.get(&object));
             }
             // The write on an open version was seen: it awaits its rejoin, and made no later
             // change.

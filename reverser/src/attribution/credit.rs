@@ -9,13 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use tokio::time::{Duration, Instant};
-
 use crate::change::{Miss, Sighting};
-
-/// How long after a new sidecar is there events may still tell of writes from before. A watch is
-/// behind by milliseconds; a busy machine needs more.
-const EVENTS_LAG: Duration = Duration::from_secs(1);
 
 /// Marks under way that eras are kept for. There are more only where the sidecar answers none.
 const MOST_MARKS: usize = 64;
@@ -113,12 +107,11 @@ pub(super) struct Witness {
     era: Era,
     /// By the mark that ends it; oldest first.
     awaited: VecDeque<(u64, Era)>,
-    /// Since when there is no stream.
-    away: Option<Instant>,
-    /// A sidecar went away and did not come back, so that nobody saw what was admitted until the next
-    /// one was there. Until then, without end until that one has told what it saw, an event may be of
-    /// such a write.
-    lost: Option<Option<Instant>>,
+    /// There is no stream, or one on which not all is told yet that was seen before.
+    away: bool,
+    /// How many sidecar processes there were. What one saw last dies with it, and until the next one
+    /// is there nobody sees anything.
+    process: u64,
 }
 
 impl Witness {
@@ -143,44 +136,43 @@ impl Witness {
     }
 
     /// The stream ended.
-    pub(super) fn leaves(&mut self, now: Instant) {
-        self.away.get_or_insert(now);
+    pub(super) fn leaves(&mut self) {
+        self.away = true;
     }
 
     /// There is a stream again. The same process will confirm what it saw; another can't tell what
     /// the one before saw last.
     pub(super) fn returns(&mut self, same: bool) {
-        let away = self.away.take();
+        self.away = true;
         if same {
             return;
         }
+        self.process += 1;
         std::mem::take(&mut self.era).ends(LOST);
         for (_, era) in self.awaited.drain(..) {
             era.ends(LOST);
         }
-        if away.is_some() {
-            self.lost = Some(None);
-        }
     }
 
     /// The process on the stream has told what it saw before.
-    pub(super) fn replayed(&mut self, now: Instant) {
-        if let Some(until) = &mut self.lost {
-            until.get_or_insert(now + EVENTS_LAG);
-        }
+    pub(super) fn replayed(&mut self) {
+        self.away = false;
     }
 
-    /// Whether the write of which an event tells now may have been admitted while there was no
-    /// sidecar. Then what was observed is no evidence, whoever observed it: an attempt on a stale
-    /// version is admitted after the write on that version, and so by the next sidecar.
-    pub(super) fn may_have_missed(&self, now: Instant) -> bool {
-        self.lost
-            .is_some_and(|until| until.is_none_or(|until| now < until))
+    /// Whether what is recorded now was seen earlier.
+    pub(super) fn is_away(&self) -> bool {
+        self.away
     }
 
-    /// The same for what a list shows, which may have been written at any time since something was
-    /// observed.
-    pub(super) fn may_have_missed_since(&self, observed: Instant) -> bool {
-        self.may_have_missed(observed) || self.away.is_some()
+    /// The process that observes now.
+    pub(super) fn process(&self) -> u64 {
+        self.process
+    }
+
+    /// Whether what this process observed is evidence: it is still there to tell who else asked for
+    /// the same. What a list shows may be of any of them, so all must have been told already; of an
+    /// event they are [told](Credit) until its batch closes.
+    pub(super) fn vouches_for(&self, process: u64, listed: bool) -> bool {
+        process == self.process && !(listed && self.away)
     }
 }

@@ -34,6 +34,7 @@ fn observed(username: &str, base: &str, write: Write) -> Observation {
         username: username.into(),
         field_manager: "kubectl".into(),
         time: SystemTime::UNIX_EPOCH,
+        early: false,
     }
 }
 

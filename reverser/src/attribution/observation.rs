@@ -54,6 +54,9 @@ pub struct Observation {
     pub field_manager: String,
     /// When the sidecar saw it, by its own clock. For people only.
     pub time: SystemTime,
+    /// The apiserver had just begun to reach the sidecar, so another write on this version may have
+    /// been seen by nobody. It can speak against a name, not for one, unless it is a create.
+    pub early: bool,
 }
 
 /// The sidecar sent something that is no observation. It is counted and dropped; the stream
@@ -178,6 +181,7 @@ impl TryFrom<v1::Observation> for Observation {
                     .checked_add(since)
                     .unwrap_or(SystemTime::UNIX_EPOCH)
             }),
+            early: message.early,
         })
     }
 }
@@ -223,6 +227,7 @@ pub(super) mod tests {
             username: "alice".into(),
             field_manager: "kubectl".into(),
             time: None,
+            early: false,
         }
     }
 

@@ -97,8 +97,8 @@ struct Newest {
 
 /// Serves `gitopsreverser.v1.Attribution`.
 ///
-/// A stream is a Hello, observations, ReplayFinished, more observations. Every observation is
-/// stored before its acknowledgement is sent, and counted once however many streams bring it. A
+/// A stream is a Hello, which is answered with what is here of its session; then observations,
+/// ReplayFinished, more observations. Every observation is stored before its acknowledgement is sent, and counted once however many streams bring it. A
 /// malformed one is counted, logged and acknowledged (it would not be better the second time).
 /// When a second sidecar connects, the first one goes on being heard, and the signals tell of the
 /// newest.
@@ -236,7 +236,8 @@ impl Connection {
                 return Err(Status::failed_precondition("a stream begins with Hello"));
             };
             self.greeted = Some(Greeted::new(hello.session, &self.shared)?);
-            return Ok(false);
+            // The sidecar is told what is here of its session.
+            return Ok(true);
         };
         match message {
             Incoming::Hello(_) => {
@@ -330,7 +331,9 @@ impl Greeted {
             return Ok(());
         }
         match Observation::try_from(message) {
-            Ok(observation) => {
+            Ok(mut observation) => {
+                // What an older stream tells, its process no longer confirms.
+                observation.early |= self.shared.newest.lock().number != self.number;
                 debug!(object = %observation.identity, sequence, "admission observed");
                 store.metrics().received();
                 store.record(observation);

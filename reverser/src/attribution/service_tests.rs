@@ -118,6 +118,12 @@ impl Client {
             .unwrap()
     }
 
+    /// The answer to Hello: what is here of the session.
+    async fn greeted(&mut self, known: u64) {
+        let answer = Outgoing::Ack(v1::Ack { sequence: known });
+        assert_eq!(self.next().await, answer);
+    }
+
     /// Acknowledgements may be fewer than observations, never out of order.
     async fn acknowledged(&mut self, up_to: u64) {
         let mut before = 0;
@@ -202,6 +208,7 @@ async fn what_is_replayed_on_a_second_stream_counts_once() {
     drop(first);
     reverser.is(Sidecar::Away).await;
     let mut second = reverser.connect("s").await;
+    second.greeted(3).await;
     for sequence in 2..=5 {
         second.observe(sequence).await;
     }
@@ -210,6 +217,7 @@ async fn what_is_replayed_on_a_second_stream_counts_once() {
     assert_eq!(reverser.store.pending_total(), 5);
     // Another process counts from the start.
     let mut restarted = reverser.connect("t").await;
+    restarted.greeted(0).await;
     restarted.observe(1).await;
     restarted.acknowledged(1).await;
     assert_eq!(reverser.store.metrics().counts(), (6, 2, 0));
@@ -246,6 +254,7 @@ async fn the_interest_set_in_force_and_every_later_one_are_sent() {
     };
     reverser.interest.send(set(1)).unwrap();
     let mut client = reverser.connect("s").await;
+    client.greeted(0).await;
     for generation in [1, 2] {
         let Outgoing::InterestSet(sent) = client.next().await else {
             panic!("not an interest set");

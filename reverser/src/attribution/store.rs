@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use manifest::Identity;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio::time::{Duration, Instant};
 use super::credit::Witness;
 use super::index::{Index, ObservationId};
 use super::metrics::{AttributionMetrics, EvictionReason};
-use super::observation::Observation;
+use super::observation::{Observation, Write};
 use super::share::{Rivals, Shares};
 use super::verdicts::Verdicts;
 
@@ -81,7 +82,11 @@ pub(super) struct Held {
     pub(super) recalled: Option<Box<str>>,
     /// By the clock, for people.
     received: SystemTime,
-    pub(super) since: Instant,
+    /// Of the sidecar, by the [`Witness`]'s count.
+    pub(super) process: u64,
+    /// By a sidecar that tells what it saw before: a list that is compared with Git may ask for it
+    /// after its object has changed again.
+    pub(super) replayed: bool,
     expires: Instant,
 }
 
@@ -131,6 +136,8 @@ pub(super) struct State {
     pub(super) held: BTreeMap<ObservationId, Box<Held>>,
     pub(super) by_uid: Index,
     pub(super) by_key: Index,
+    /// By [`object`], deletes only.
+    pub(super) deletes: Index,
     shares: Shares,
     pub(super) verdicts: Verdicts,
     pub(super) witness: Witness,
@@ -148,6 +155,7 @@ impl Store {
                 held: BTreeMap::new(),
                 by_uid: Index::default(),
                 by_key: Index::default(),
+                deletes: Index::default(),
                 shares: Shares::default(),
                 verdicts: Verdicts::new(limits.verdict_bytes, limits.ttl),
                 witness: Witness::default(),
@@ -178,8 +186,13 @@ impl Store {
         let id = state.next;
         state.next += 1;
         let uid: Arc<str> = observation.uid.as_str().into();
+        let process = state.witness.process();
         state.by_uid.insert(&uid, id);
         state.by_key.insert(&key, id);
+        if matches!(observation.write, Write::Delete(_)) {
+            let object = object(&observation.identity).into();
+            state.deletes.insert(&object, id);
+        }
         state.shares.push(&observation.username, rivals, id, bytes);
         let held = Held {
             observation,
@@ -189,7 +202,8 @@ impl Store {
             uid,
             recalled: None,
             received: SystemTime::now(),
-            since: now,
+            process,
+            replayed: state.witness.is_away(),
             expires: now + self.limits.ttl,
         };
         state.held.insert(id, Box::new(held));
@@ -210,7 +224,7 @@ impl Store {
 
     /// The sidecar's stream ended.
     pub fn sidecar_left(&self) {
-        self.state.lock().witness.leaves(Instant::now());
+        self.state.lock().witness.leaves();
     }
 
     /// There is a stream again: of the same process, which remembers what it saw, or of another.
@@ -220,7 +234,7 @@ impl Store {
 
     /// What the sidecar had seen by now is in the store.
     pub fn sidecar_replayed(&self) {
-        self.state.lock().witness.replayed(Instant::now());
+        self.state.lock().witness.replayed();
     }
 
     /// Waits until somebody was credited since the last call.
@@ -300,12 +314,27 @@ impl State {
         };
         self.by_uid.remove(&held.uid, id);
         self.by_key.remove(&held.key, id);
+        if matches!(held.observation.write, Write::Delete(_)) {
+            self.deletes.remove(&object(&held.observation.identity), id);
+        }
         self.shares
             .remove(&held.observation.username, held.rivals, id, held.bytes);
     }
 }
 
-/// What an observation costs besides its texts: itself, its entries in five maps, which are half
+/// One object in all its versions.
+pub(super) fn object(identity: &Identity) -> String {
+    let Identity {
+        group,
+        resource,
+        namespace,
+        name,
+        ..
+    } = identity;
+    format!("{group}/{resource}/{namespace}/{name}")
+}
+
+/// What an observation costs besides its texts: itself, its entries in six maps, which are half
 /// empty after they have grown, a dozen allocations, and the version of a list that recalled it.
 const OBSERVATION: usize = 1100;
 
@@ -323,8 +352,8 @@ fn cost(observation: &Observation, key: &str) -> usize {
         + identity.resource.len()
         + identity.namespace.len()
         + identity.name.len();
-    // The uid is in the index as well.
-    OBSERVATION + identity + key.len() + 2 * uid.len() + base.len() + field_manager.len()
+    // The uid is in the index as well, and the object of a delete.
+    OBSERVATION + 2 * identity + key.len() + 2 * uid.len() + base.len() + field_manager.len()
 }
 
 #[cfg(test)]

@@ -641,18 +641,23 @@ fn what_a_dead_sidecar_did_not_confirm_names_nobody() {
     let meanwhile = store.join(&updated("6", "y"));
     store.sidecar_replayed();
     // Tried on a version that was replaced while nobody saw it.
-    store.record(update("stale", "7", "y"));
+    let mut stale = update("stale", "7", "y");
+    stale.early = true;
+    store.record(stale);
     let stale = store.join(&updated("7", "y"));
     assert_eq!(objection(&store, &before), None);
     assert_eq!(objection(&store, &last), DOUBT);
-    assert_eq!(meanwhile, Attribution::None(Miss::Unconfirmed));
-    assert_eq!(stale, Attribution::None(Miss::Unconfirmed));
-    let later = Instant::now() + Duration::from_secs(2);
+    // The one who asked may have asked again, and be heard of late.
+    for (joined, sighting) in [(meanwhile, updated("6", "y")), (stale, updated("7", "y"))] {
+        assert_eq!(joined, Attribution::None(Miss::Unseen));
+        let doubted = store.rejoin(&sighting);
+        assert_eq!(doubted, Attribution::None(Miss::Unconfirmed));
+    }
     // A list may show what was written at any time since.
     let listed = seen(Operation::Update, None, "z");
-    let listed = store.join_at(&listed, Chance::MoreToCome, later);
-    assert_eq!(listed, Attribution::None(Miss::Unconfirmed));
-    store.record_at(update("after", "9", "y"), later);
-    let after = store.join_at(&updated("9", "y"), Chance::MoreToCome, later);
+    assert_eq!(store.join(&listed), Attribution::None(Miss::Unseen));
+    assert_eq!(store.rejoin(&listed), Attribution::None(Miss::Unconfirmed));
+    store.record(update("after", "9", "y"));
+    let after = store.join(&updated("9", "y"));
     assert_eq!(objection(&store, &after), None);
 }

@@ -35,11 +35,6 @@ impl Author {
         let told = state.users.len() == 1 || faulty;
         match (&kept.user, state.excuse) {
             (Some(user), _) if state.users.contains(user) && told => Self::Right,
-            // A known hole: of two rivals at the same moment a reverser that died may have acknowledged one, and its
-            // successor gets the other's call only.
-            (Some(_), Some(Excuse::Rivals)) if faulty && kept.by_content => {
-                Self::Excused(Excuse::Rivals)
-            }
             // Nobody knows who it was; the corpus saw nothing of it.
             (Some(_), Some(Excuse::Initial)) => Self::Excused(Excuse::Initial),
             (Some(_), _) => Self::Wrong,

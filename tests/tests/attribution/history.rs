@@ -15,8 +15,6 @@ pub(crate) struct Kept {
     pub(crate) text: Text,
     /// None: the bot's.
     pub(crate) user: Option<String>,
-    /// Found after a gap.
-    pub(crate) by_content: bool,
     /// For the reader of a finding.
     #[allow(dead_code, reason = "printed")]
     pub(crate) note: String,
@@ -31,7 +29,6 @@ pub(crate) fn read(repo: &Repo) -> BTreeMap<String, Vec<Kept>> {
             let kept = Kept {
                 text: Text::Gone,
                 user: commit.trailer("Kubernetes-User").map(decoded),
-                by_content: commit.trailer("Attribution") == Some("content"),
                 note: format!(
                     "{} {:?}",
                     commit.hash,

@@ -139,6 +139,7 @@ fn judge(request: &Request<'_>, interest: &InterestSet) -> Result<Observation, S
         username: request.user_info.username.clone().into_owned(),
         field_manager: facts.field_manager,
         time: None,
+        early: false,
     })
 }
 

@@ -153,6 +153,7 @@ fn create_is_known_by_the_uid_that_the_object_has_already() {
             replicas: None,
             username: "jane@example.com".into(),
             field_manager: "kubectl-edit".into(),
+            early: false,
             time: Some(prost_types::Timestamp {
                 seconds: 7,
                 nanos: 0

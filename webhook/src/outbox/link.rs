@@ -21,6 +21,7 @@ pub struct Link {
 /// Where a stream's transmission is.
 enum Phase {
     Hello,
+    Greeting,
     Replay,
     Live,
 }
@@ -39,8 +40,9 @@ impl Link {
         }
     }
 
-    /// Everything to say on this stream, in order: Hello, the replay, ReplayFinished, then
-    /// observations as they are made, with InterestApplied and MarkReached in between. It is
+    /// Everything to say on this stream, in order: Hello, and once that is answered the replay,
+    /// ReplayFinished, then observations as they are made, with InterestApplied and MarkReached in
+    /// between. It is
     /// pulled from the outbox as the transport has room, so a slow reverser fills nothing but the
     /// outbox. Ends with the link.
     pub fn transmissions(&self) -> impl Stream<Item = ReportRequest> + Send + use<> {
@@ -52,18 +54,20 @@ impl Link {
         })
     }
 
-    /// The reverser has answered: from now on, or once the replay is acknowledged if there is
-    /// one, admissions wait for their acknowledgement.
-    pub fn up(&self) {
-        self.outbox.state.lock().up(self.epoch, self.replay_until);
-        self.outbox.metrics.connected.set(1);
-    }
-
     /// All up to this sequence are stored.
+    ///
+    /// The first word of a stream answers its Hello. What the reverser has not is replayed then, and
+    /// from now on, or once the replay is acknowledged if there is one, admissions wait for their
+    /// acknowledgement.
     pub fn acknowledge(&self, sequence: u64) {
         let mut state = self.outbox.state.lock();
-        let count = state.acknowledge(self.epoch, sequence);
-        self.outbox.metrics.observations_acked.inc_by(count);
+        if state.greet(self.epoch, sequence, self.replay_until) {
+            self.outbox.metrics.connected.set(1);
+            self.outbox.transmit.notify_one();
+        } else {
+            let count = state.acknowledge(self.epoch, sequence);
+            self.outbox.metrics.observations_acked.inc_by(count);
+        }
     }
 
     /// Tells the reverser that a generation of its interest set is applied. If several are
@@ -107,11 +111,15 @@ impl Outbox {
                     self.transmit.notify_one();
                     return None;
                 }
-                phase = match phase {
+                if matches!(phase, Phase::Greeting) && state.is_greeted() {
+                    phase = Phase::Replay;
+                }
+                match phase {
                     Phase::Hello => {
                         let session = self.session.clone();
-                        return Some((Message::Hello(Hello { session }), Phase::Replay));
+                        return Some((Message::Hello(Hello { session }), Phase::Greeting));
                     }
+                    Phase::Greeting => {}
                     Phase::Replay => {
                         let Some(observation) = state.transmit(until) else {
                             let finished = Message::ReplayFinished(ReplayFinished {});
@@ -133,9 +141,8 @@ impl Outbox {
                             self.metrics.observations_sent.inc();
                             return Some((Message::Observation(observation), Phase::Live));
                         }
-                        Phase::Live
                     }
-                };
+                }
             }
             self.transmit.notified().await;
         }

@@ -12,7 +12,7 @@ use super::Limits;
 /// Whether an admission may wait for an acknowledgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Health {
-    /// No stream, or one that the reverser has not answered yet.
+    /// No stream, or one whose Hello the reverser has not answered yet.
     #[default]
     Down,
     /// A stream whose reverser still owes the acknowledgement of this sequence: waiting would
@@ -23,7 +23,7 @@ enum Health {
     Healthy,
 }
 
-/// Observations that went without an acknowledgement.
+/// Observations that went before the reverser had them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropped {
     /// Pushed out by newer ones.
@@ -53,6 +53,11 @@ pub(super) struct State {
     bytes: usize,
     /// Last sequence given.
     last: u64,
+    /// Up to here the reverser that was last heard has them. They stay until they are too old: it may
+    /// die, and the next one knows nothing.
+    acknowledged: u64,
+    /// Whether the current stream's Hello is answered.
+    greeted: bool,
     /// Last sequence transmitted, on any stream: what may be acknowledged.
     transmitted: u64,
     /// Last sequence transmitted on the current stream.
@@ -94,8 +99,7 @@ impl State {
             waiter,
         });
         while self.entries.len() > limits.observations || self.bytes > limits.bytes {
-            self.pop();
-            dropped.overflow += 1;
+            dropped.overflow += self.pop();
         }
         (acknowledged, dropped)
     }
@@ -107,33 +111,43 @@ impl State {
             .front()
             .is_some_and(|entry| entry.queued.elapsed() >= limits.age)
         {
-            self.pop();
-            dropped.expired += 1;
+            dropped.expired += self.pop();
         }
         dropped
     }
 
-    /// Starts over with the oldest entry.
+    /// Begins a stream. Nothing but Hello goes out until that is answered.
     pub(super) fn open(&mut self) -> u64 {
         self.epoch += 1;
         self.health = Health::Down;
         self.release_waiters();
-        self.cursor = 0;
+        self.greeted = false;
         self.applied = None;
         self.marks = [None; 2];
         self.epoch
     }
 
-    /// The reverser has answered. What it missed while it was away comes first.
-    pub(super) fn up(&mut self, epoch: u64, replay_until: u64) {
-        if epoch == self.epoch {
-            self.health = match self.entries.front() {
-                Some(entry) if entry.observation.sequence <= replay_until => Health::Behind {
-                    until: replay_until,
-                },
-                _ => Health::Healthy,
-            };
+    /// The reverser has answered the Hello, and says what it has. The rest up to `replay_until`
+    /// comes first. Returns whether that was the stream's first word.
+    pub(super) fn greet(&mut self, epoch: u64, sequence: u64, replay_until: u64) -> bool {
+        if epoch != self.epoch || self.greeted {
+            return false;
         }
+        self.greeted = true;
+        self.acknowledged = sequence.min(self.transmitted);
+        self.cursor = self.acknowledged;
+        self.health = if self.next() <= replay_until {
+            Health::Behind {
+                until: replay_until,
+            }
+        } else {
+            Health::Healthy
+        };
+        true
+    }
+
+    pub(super) fn is_greeted(&self) -> bool {
+        self.greeted
     }
 
     /// Whether that link was the current one.
@@ -160,14 +174,15 @@ impl State {
         if epoch != self.epoch {
             return 0;
         }
-        let sequence = sequence.min(self.transmitted);
+        let sequence = sequence.min(self.cursor);
+        let known = self.acknowledged;
+        self.acknowledged = known.max(sequence);
         let mut count = 0;
-        while self
-            .entries
-            .front()
-            .is_some_and(|entry| entry.observation.sequence <= sequence)
-        {
-            if let Some(waiter) = self.pop().and_then(|entry| entry.waiter) {
+        for entry in self.beyond(known) {
+            if entry.observation.sequence > sequence {
+                break;
+            }
+            if let Some(waiter) = entry.waiter.take() {
                 // The admission may have given up meanwhile.
                 let _ = waiter.send(());
             }
@@ -183,12 +198,11 @@ impl State {
 
     /// The next entry for the current stream, if there is one up to `until`.
     pub(super) fn transmit(&mut self, until: u64) -> Option<Observation> {
-        let first = self.entries.front()?.observation.sequence;
         let next = self.next();
         if next > until {
             return None;
         }
-        let index = usize::try_from(next - first).ok()?;
+        let index = self.index_beyond(self.cursor);
         let observation = self.entries.get(index)?.observation.clone();
         self.cursor = next;
         self.transmitted = self.transmitted.max(next);
@@ -237,20 +251,40 @@ impl State {
         self.last
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    /// Entries that the reverser does not have.
+    pub(super) fn depth(&self) -> usize {
+        self.entries.len() - self.index_beyond(self.acknowledged)
     }
 
-    fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
+    /// How many this lost: none where the reverser has it.
+    fn pop(&mut self) -> u64 {
+        let Some(entry) = self.entries.pop_front() else {
+            return 0;
+        };
         self.bytes -= entry.bytes;
-        Some(entry)
+        u64::from(entry.observation.sequence > self.acknowledged)
     }
 
     fn release_waiters(&mut self) {
-        for entry in &mut self.entries {
+        for entry in self.beyond(self.acknowledged) {
             entry.waiter = None;
         }
+    }
+
+    fn beyond(&mut self, sequence: u64) -> impl Iterator<Item = &mut Entry> {
+        let index = self.index_beyond(sequence);
+        self.entries.range_mut(index..)
+    }
+
+    /// The index of the first entry after this sequence.
+    fn index_beyond(&self, sequence: u64) -> usize {
+        let Some(front) = self.entries.front() else {
+            return 0;
+        };
+        let skipped = (sequence + 1).saturating_sub(front.observation.sequence);
+        usize::try_from(skipped).map_or(self.entries.len(), |skipped| {
+            skipped.min(self.entries.len())
+        })
     }
 }
 
@@ -259,6 +293,7 @@ impl std::fmt::Debug for State {
         f.debug_struct("State")
             .field("entries", &self.entries.len())
             .field("last", &self.last)
+            .field("acknowledged", &self.acknowledged)
             .field("cursor", &self.cursor)
             .field("health", &self.health)
             .finish_non_exhaustive()

@@ -36,11 +36,17 @@ fn wire(transmissions: &mut Transmissions) -> Vec<String> {
     wire
 }
 
-fn connected(outbox: &Arc<Outbox>) -> (Link, Transmissions) {
+/// To a reverser that has everything up to `known`.
+fn connected_to(outbox: &Arc<Outbox>, known: u64) -> (Link, Transmissions) {
     let link = outbox.link();
     let transmissions = link.transmissions().boxed();
-    link.up();
+    link.acknowledge(known);
     (link, transmissions)
+}
+
+/// To one that knows nothing.
+fn connected(outbox: &Arc<Outbox>) -> (Link, Transmissions) {
+    connected_to(outbox, 0)
 }
 
 fn deliver(outbox: &Arc<Outbox>, name: &str) -> tokio::task::JoinHandle<Delivery> {
@@ -118,7 +124,7 @@ async fn a_link_that_goes_down_lets_everyone_go_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_link_replays_what_is_not_acknowledged_under_its_old_number() {
+async fn a_reverser_that_comes_back_is_told_what_it_lacks_under_the_old_number() {
     let outbox = outbox(Limits::default());
     let (link, mut transmissions) = connected(&outbox);
     for name in ["a", "b", "c"] {
@@ -130,14 +136,77 @@ async fn the_next_link_replays_what_is_not_acknowledged_under_its_old_number() {
     assert_eq!(transmissions.next().await, None, "the old stream ends");
     deliver(&outbox, "d").await.unwrap();
 
-    let (link, mut transmissions) = connected(&outbox);
+    // It had taken in one more before the stream broke.
+    let (link, mut transmissions) = connected_to(&outbox, 2);
     deliver(&outbox, "e").await.unwrap();
     assert_eq!(
         wire(&mut transmissions),
-        ["hello", "2:b", "3:c", "4:d", "replayed", "5:e"]
+        ["hello", "3:c", "4:d", "replayed", "5:e"]
     );
     link.acknowledge(4);
     assert_eq!(outbox.depth(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reverser_that_knows_nothing_is_told_what_another_had() {
+    let outbox = outbox(Limits::default());
+    let (link, mut transmissions) = connected(&outbox);
+    for name in ["a", "b"] {
+        deliver(&outbox, name).await.unwrap();
+    }
+    wire(&mut transmissions);
+    link.acknowledge(2);
+    assert!(link.is_drained());
+    drop(link);
+
+    let (link, mut transmissions) = connected(&outbox);
+    assert_eq!(
+        wire(&mut transmissions),
+        ["hello", "1:a", "2:b", "replayed"]
+    );
+    assert_eq!(outbox.depth(), 2);
+    let delivery = outbox.deliver(observation("c")).now_or_never();
+    assert_eq!(delivery, Some(Delivery::Unconfirmed), "it is behind");
+    wire(&mut transmissions);
+    link.acknowledge(3);
+    assert!(link.is_drained());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_reverser_had_goes_in_time_and_is_no_loss() {
+    let outbox = outbox(Limits {
+        observations: 2,
+        ..Limits::default()
+    });
+    let (link, mut transmissions) = connected(&outbox);
+    for name in ["a", "b", "c"] {
+        deliver(&outbox, name).await.unwrap();
+        wire(&mut transmissions);
+        link.acknowledge(u64::MAX);
+    }
+    advance(Duration::from_secs(60)).await;
+    deliver(&outbox, "d").await.unwrap();
+    let metrics = String::from_utf8(outbox.metrics.render()).unwrap();
+    for reason in ["overflow", "expired"] {
+        let none = format!("dropped_total{{reason=\"{reason}\"}} 0");
+        assert!(metrics.contains(&none), "{metrics}");
+    }
+    drop(link);
+    let (_link, mut transmissions) = connected(&outbox);
+    assert_eq!(wire(&mut transmissions), ["hello", "4:d", "replayed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_before_the_reverser_answers() {
+    let outbox = outbox(Limits::default());
+    outbox.deliver(observation("a")).await;
+    let link = outbox.link();
+    let mut transmissions = link.transmissions().boxed();
+    assert_eq!(wire(&mut transmissions), ["hello"]);
+    let delivery = outbox.deliver(observation("b")).now_or_never();
+    assert_eq!(delivery, Some(Delivery::Unconfirmed));
+    link.acknowledge(0);
+    assert_eq!(wire(&mut transmissions), ["1:a", "2:b", "replayed"]);
 }
 
 #[tokio::test(start_paused = true)]

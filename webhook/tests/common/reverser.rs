@@ -102,13 +102,19 @@ impl Reverser {
         }
     }
 
-    /// Hello and an empty replay; returns the session.
-    pub async fn greeted(&mut self) -> String {
+    /// Hello, answered with what is known of that session; returns it.
+    pub async fn greet(&mut self, known: u64) -> String {
         let Message::Hello(hello) = self.next().await else {
             panic!("a stream begins with Hello");
         };
-        assert!(matches!(self.next().await, Message::ReplayFinished(_)));
+        self.acknowledge(known);
         hello.session
+    }
+
+    /// Hello from a sidecar that has nothing to replay.
+    pub async fn greeted(&mut self) {
+        self.greet(0).await;
+        assert!(matches!(self.next().await, Message::ReplayFinished(_)));
     }
 
     pub fn acknowledge(&self, sequence: u64) {

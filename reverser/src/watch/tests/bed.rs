@@ -97,6 +97,7 @@ impl Bed {
             username: username.into(),
             field_manager: String::new(),
             time: SystemTime::UNIX_EPOCH,
+            early: false,
         });
     }
 

@@ -38,7 +38,6 @@ fn kept(rng: &mut StdRng) -> Kept {
     Kept {
         text: text(rng),
         user: rng.random_bool(0.8).then(|| user(rng)),
-        by_content: false,
         note: String::new(),
     }
 }
@@ -147,7 +146,6 @@ fn thousands_of_versions_are_placed() {
         .map(|state| Kept {
             text: state.text,
             user: state.users.first().cloned(),
-            by_content: false,
             note: String::new(),
         })
         .collect();

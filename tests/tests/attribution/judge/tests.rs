@@ -28,7 +28,6 @@ fn kept(versions: &[(&str, &str)]) -> Vec<Kept> {
     let kept = |(content, user): &(&str, &str)| Kept {
         text: text(content),
         user: (!user.is_empty()).then(|| (*user).to_owned()),
-        by_content: false,
         note: String::new(),
     };
     versions.iter().map(kept).collect()
