@@ -172,9 +172,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let router = tonic::transport::Server::builder().add_service(report.into_server());
         let never = std::future::pending();
         parts.spawn(
-            report_endpoint
-                .serve(router, never)
-                .map(|r| ("the attribution service", r.map_err(Into::into))),
+            apart(report_endpoint.serve(router, never)).map(|r| ("the attribution service", r)),
         );
         let router = introspection.into_router().await?;
         let never = std::future::pending();
@@ -208,6 +206,21 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if tokio::time::timeout(DRAIN, workers.drain()).await.is_err() {
         warn!("what was not pushed in time is compared again at the next start");
     }
+    Ok(())
+}
+
+/// On a thread with nothing else to do. An admission waits for its acknowledgement: not for lists to be
+/// read, and not for one thread to wake another.
+async fn apart<E>(
+    service: impl Future<Output = Result<(), E>> + Send + 'static,
+) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    tokio::task::spawn_blocking(move || runtime.block_on(service)).await??;
     Ok(())
 }
 
