@@ -37,6 +37,26 @@ fn values_that_change_what_is_rendered() -> Vec<Value> {
         json!({ "pathToken": { "enabled": false }, "webhook": { "excludedResources": [] } }),
         json!({ "reverser": { "grpcBindAddress": "127.0.0.1:50052" } }),
         json!({ "rbac": { "extraWatch": [{ "apiGroups": ["example.com"], "resources": ["widgets"] }] } }),
+        json!({ "networkPolicy": { "enabled": true } }),
+        json!({ "networkPolicy": {
+            "enabled": true,
+            "apiServerCIDRs": ["10.0.0.1/32", "fd00::1/128"],
+            "metricsFrom": [{ "namespaceSelector": { "matchLabels": { "name": "monitoring" } } }],
+            "gitPorts": [22],
+            "gitTo": [{ "ipBlock": { "cidr": "10.1.0.0/16" } }],
+        } }),
+        json!({ "volumes": { "workDir": { "persistence": { "enabled": true, "storageClassName": "fast" } } } }),
+        json!({ "volumes": { "workDir": { "persistence": { "enabled": true, "existingClaim": "mine" } } } }),
+        json!({ "quickstart": { "enabled": true, "repoUrl": "https://git.example.com/cluster.git" } }),
+        json!({ "quickstart": {
+            "enabled": true,
+            "name": "first",
+            "repoUrl": "git@git.example.com:cluster.git",
+            "secretName": "git-credentials",
+            "wholeCluster": false,
+            "resources": ["configmaps"],
+        } }),
+        json!({ "monitoring": { "dashboard": { "enabled": true } } }),
     ]
 }
 
@@ -97,6 +117,79 @@ async fn the_apiserver_accepts_what_is_rendered_under_restricted_pod_security() 
             .await
             .unwrap_or_else(|error| panic!("{values}: {error:#}"));
         rendered.delete(&client).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-e2e"]
+async fn promtool_finds_nothing_wrong_with_the_alerts() {
+    let cluster = Cluster::shared().await.unwrap();
+    let monitoring = json!({
+        "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" } },
+        "prometheusRule": { "enabled": true, "thresholds": { "missRatio": 0.5 } },
+    });
+    let values = json!({ "monitoring": monitoring });
+    let rendered = render(&cluster, "monitored", values).await.unwrap();
+    let of_kind = |kind: &str| {
+        let mut objects = rendered.objects().iter();
+        objects
+            .find(|object| {
+                object
+                    .types
+                    .as_ref()
+                    .is_some_and(|types| types.kind == kind)
+            })
+            .unwrap_or_else(|| panic!("no {kind}"))
+    };
+    let ports = &of_kind("ServiceMonitor").data["spec"]["endpoints"];
+    assert_eq!(ports.as_array().unwrap().len(), 2);
+
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("rules.yaml");
+    let spec = &of_kind("PrometheusRule").data["spec"];
+    std::fs::write(&rules, serde_yaml::to_string(spec).unwrap()).unwrap();
+    let output = Command::new("promtool")
+        .args(["check", "rules", "--lint=all", "--lint-fatal"])
+        .arg(&rules)
+        .output()
+        .expect("promtool is installed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("SUCCESS: 8 rules found"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-e2e"]
+async fn values_that_can_not_work_are_refused_with_a_reason() {
+    let cluster = Cluster::shared().await.unwrap();
+    for (values, reason) in [
+        (json!({ "replicaCuont": 2 }), "replicaCuont"),
+        (
+            json!({ "reverser": { "gitBatchLinger": 5 } }),
+            "gitBatchLinger",
+        ),
+        (
+            json!({ "quickstart": { "enabled": true } }),
+            "quickstart.repoUrl",
+        ),
+        (
+            json!({ "monitoring": { "serviceMonitor": { "enabled": true } }, "services": { "metrics": { "enabled": false } } }),
+            "services.metrics.enabled",
+        ),
+        (
+            json!({ "replicaCount": 2, "volumes": { "workDir": { "persistence": { "enabled": true } } } }),
+            "replicaCount=1",
+        ),
+    ] {
+        let Err(error) = render(&cluster, "refused", values.clone()).await else {
+            panic!("{values} was accepted");
+        };
+        let error = format!("{error:#}");
+        assert!(error.contains(reason), "{values}: {error}");
     }
 }
 

@@ -7,6 +7,7 @@ mod authors;
 mod bad_input;
 mod certificates;
 mod cluster_rules;
+mod documentation;
 mod flood;
 mod grpcurl;
 mod joining;

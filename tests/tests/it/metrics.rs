@@ -1,5 +1,8 @@
 //! Metrics and health of both processes.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 use tests::eventually::eventually;
@@ -60,6 +63,37 @@ async fn the_promised_metrics_are_there_under_one_prefix() {
                 .is_some_and(|rest| rest.starts_with([' ', '{']))
         };
         assert!(pages[0].lines().any(sample), "{name}:\n{}", pages[0]);
+    }
+}
+
+/// Names in the chart's alerts and dashboard.
+fn charted() -> BTreeSet<String> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/gitops-reverser");
+    let files = ["templates/prometheusrule.yaml", "files/dashboard.json"];
+    let texts = files.map(|file| fs::read_to_string(chart.join(file)).unwrap());
+    let words = texts.iter().flat_map(|text| {
+        text.split(|c: char| !c.is_ascii_lowercase() && c != '_')
+            .filter(|word| word.starts_with(PREFIX))
+    });
+    words
+        .map(|word| word.strip_suffix("_bucket").unwrap_or(word).to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+    Lab::shared("charted").await;
+    let [of_reverser, of_webhook] = Reverser::shared().await.metrics_addresses();
+    let pages = page(of_reverser).await + &page(of_webhook).await;
+    let families: BTreeSet<&str> = pages
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let charted = charted();
+    assert!(charted.len() > 12, "{charted:?}");
+    for name in &charted {
+        assert!(families.contains(name.as_str()), "{name}: {families:?}");
     }
 }
 
