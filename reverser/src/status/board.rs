@@ -160,21 +160,6 @@ impl Snapshot {
             .filter(|branch| branch.phase == WorkerPhase::Working)
             .count()
     }
-
-    /// Whether every list that the destination takes part in was complete.
-    #[must_use]
-    pub fn is_listed(&self, destination: &DestinationKey) -> bool {
-        let mine = |subscriptions: &[crate::rules::Subscription]| {
-            subscriptions
-                .iter()
-                .any(|s| s.destination.key == *destination)
-        };
-        self.plan
-            .watches
-            .iter()
-            .filter(|(_, subscriptions)| mine(subscriptions))
-            .all(|(key, _)| self.watches.get(key).is_some_and(|w| w.synced))
-    }
 }
 
 /// The board.

@@ -5,9 +5,10 @@ use std::time::SystemTime;
 use k8s_openapi::jiff::Timestamp;
 
 use super::board::{DestinationReport, GitFailure, Snapshot};
+use super::view::View;
 use crate::api::Conditions;
 use crate::change::DestinationKey;
-use crate::rules::{DestinationPlan, Finding, Kind, ObjectKey};
+use crate::rules::{Finding, Kind, ObjectKey};
 
 /// Everything about one custom resource but the history of its conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +37,10 @@ pub(super) enum Counts {
 pub(super) fn derive(
     key: &ObjectKey,
     finding: &Finding,
-    facts: &Snapshot,
+    view: &View<'_>,
     pending: impl Fn(&DestinationKey) -> usize,
 ) -> Verdict {
+    let facts = view.facts;
     match key.kind {
         Kind::Repo => Verdict {
             conditions: repo(key, finding, facts),
@@ -52,7 +54,7 @@ pub(super) fn derive(
             let report = facts.destinations.get(&name).cloned().unwrap_or_default();
             let pending = pending(&name);
             Verdict {
-                conditions: destination(&name, finding, facts, &report, pending),
+                conditions: destination(&name, finding, view, &report, pending),
                 counts: Counts::Destination {
                     objects: facts.objects(&name),
                     pending,
@@ -62,7 +64,7 @@ pub(super) fn derive(
             }
         }
         Kind::Rule | Kind::ClusterRule => Verdict {
-            conditions: rule(finding, facts),
+            conditions: rule(finding, view),
             counts: Counts::Rule {
                 types: finding.types,
                 unresolved: finding.unresolved.clone(),
@@ -112,10 +114,11 @@ fn repo(key: &ObjectKey, finding: &Finding, facts: &Snapshot) -> Conditions {
 fn destination(
     key: &DestinationKey,
     finding: &Finding,
-    facts: &Snapshot,
+    view: &View<'_>,
     report: &DestinationReport,
     pending: usize,
 ) -> Conditions {
+    let facts = view.facts;
     if !finding.conditions.is_ready() {
         return finding.conditions.clone();
     }
@@ -147,13 +150,13 @@ fn destination(
                 .to_owned(),
         };
     }
-    if let Some(error) = watch_error(plan, facts) {
+    if let Some(error) = view.watch_error(key) {
         return Conditions::Reconciling {
             reason: "ListFailed",
             message: error,
         };
     }
-    if !facts.is_listed(key) || !report.settled {
+    if !view.is_listed(key) || !report.settled {
         return Conditions::Reconciling {
             reason: "Seeding",
             message: format!("writing what is live; {pending} changes to go"),
@@ -165,23 +168,12 @@ fn destination(
     }
 }
 
-fn watch_error(plan: &DestinationPlan, facts: &Snapshot) -> Option<String> {
-    facts.plan.watches.iter().find_map(|(key, subscriptions)| {
-        subscriptions
-            .iter()
-            .find(|s| s.destination.key == plan.key)?;
-        let error = facts.watches.get(key)?.error.as_ref()?;
-        Some(format!("{key}: {error}"))
-    })
-}
-
-fn rule(finding: &Finding, facts: &Snapshot) -> Conditions {
+fn rule(finding: &Finding, view: &View<'_>) -> Conditions {
     if !finding.conditions.is_ready() {
         return finding.conditions.clone();
     }
-    let state = |key| facts.watches.iter().find(|(open, _)| serves(open, key));
     for key in &finding.watched {
-        match state(key) {
+        match view.open(key) {
             Some((open, report)) => {
                 if let Some(error) = &report.error {
                     return Conditions::Reconciling {
@@ -204,12 +196,8 @@ fn rule(finding: &Finding, facts: &Snapshot) -> Conditions {
             }
         }
     }
-    if !finding
-        .watched
-        .iter()
-        .all(|key| facts.observed.iter().any(|open| serves(open, key)))
-    {
-        let message = if facts.sidecar_connected {
+    if !finding.watched.iter().all(|key| view.is_observed(key)) {
+        let message = if view.facts.sidecar_connected {
             "the webhook sidecar does not observe it yet"
         } else {
             "the webhook sidecar is not connected: changes are written, but nobody would know who made them"
@@ -223,9 +211,4 @@ fn rule(finding: &Finding, facts: &Snapshot) -> Conditions {
         reason: "Watching",
         message: format!("{} types are watched and observed", finding.types),
     }
-}
-
-/// Whether an open watch covers what a rule asked for.
-fn serves(open: &crate::rules::WatchKey, wanted: &crate::rules::WatchKey) -> bool {
-    open.served == wanted.served && (open.namespace.is_none() || open.namespace == wanted.namespace)
 }

@@ -40,16 +40,15 @@ impl Events {
         self.told.retain(|key, _| keep(key));
     }
 
-    /// Tells what changed from `before`; counts alone are not told. An object that was edited and is still wrong is told
-    /// again: what is wrong may be something else.
-    pub(super) async fn publish(
+    /// What is to be told of what changed from `before`; counts alone are not told. An object that was edited and is still
+    /// wrong is told again: what is wrong may be something else.
+    pub(super) fn news(
         &mut self,
         key: &ObjectKey,
-        object: &ObjectReference,
         conditions: &Conditions,
         before: &[Condition],
         generation: Option<i64>,
-    ) {
+    ) -> Option<News> {
         let reason = conditions.reason();
         let stalled = matches!(conditions, Conditions::Stalled { .. });
         let said = before.iter().any(|condition| {
@@ -58,7 +57,7 @@ impl Events {
                 && (!stalled || condition.observed_generation == generation)
         });
         if said {
-            return;
+            return None;
         }
         let note = cut(conditions.message());
         let told = self.told.entry(key.clone()).or_insert_with(|| Told {
@@ -81,7 +80,24 @@ impl Events {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = told.recorder.publish(&event, object).await {
+        Some(News {
+            recorder: told.recorder.clone(),
+            event,
+        })
+    }
+}
+
+/// One Event that is to be written.
+pub(super) struct News {
+    recorder: Recorder,
+    event: Event,
+}
+
+// === impl News ===
+
+impl News {
+    pub(super) async fn publish(self, key: &ObjectKey, object: &ObjectReference) {
+        if let Err(error) = self.recorder.publish(&self.event, object).await {
             warn!(%key, %error, "an Event was not written");
         }
     }

@@ -3,6 +3,7 @@
 mod board;
 mod derive;
 mod events;
+mod view;
 mod writer;
 
 pub use board::{

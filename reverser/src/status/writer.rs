@@ -1,11 +1,14 @@
 //! Writes statuses and Events, when they changed and not too often.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, Resource};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::debug;
@@ -13,12 +16,17 @@ use tracing::debug;
 use super::board::StatusBoard;
 use super::derive::{Counts, Verdict, derive, rfc3339};
 use super::events::Events;
+use super::view::View;
 use crate::api::Condition;
 use crate::rules::{Configuration, ObjectKey};
 use crate::workers::Workers;
 
 /// At most one write to an object in this time; counts change all the time.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Statuses written at once: a thousand rules become Ready within seconds, and the apiserver gives
+/// one client no more than a share of its seats.
+const AT_ONCE: usize = 8;
 
 /// How soon a first change is written.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -89,6 +97,8 @@ impl StatusWriter {
         let facts = self.board.snapshot();
         written.retain(|key, _| facts.plan.findings.contains_key(key));
         events.retain(|key| facts.plan.findings.contains_key(key));
+        let view = View::new(&facts);
+        let mut due = Vec::new();
         for (key, finding) in &facts.plan.findings {
             let Some(object) = configuration.object(key) else {
                 continue;
@@ -98,7 +108,7 @@ impl StatusWriter {
             if finding.judged != (uid.clone(), generation) {
                 continue;
             }
-            let verdict = derive(key, finding, &facts, |name| self.workers.pending(name));
+            let verdict = derive(key, finding, &view, |name| self.workers.pending(name));
             if let Some(last) = written.get(key) {
                 let same_object = last.uid == uid && last.generation == generation;
                 let told = same_object && last.verdict == verdict;
@@ -109,18 +119,27 @@ impl StatusWriter {
                     continue;
                 }
             }
-            match self.write(key, object, &verdict, events).await {
+            due.push((key.clone(), Arc::clone(object), verdict));
+        }
+        let events = Mutex::new(events);
+        let writes = stream::iter(due).map(|(key, object, verdict)| {
+            let events = &events;
+            async move {
+                let outcome = self.write(&key, &object, &verdict, events).await;
+                (key, object, verdict, outcome)
+            }
+        });
+        let mut writes = pin!(writes.buffer_unordered(AT_ONCE));
+        while let Some((key, object, verdict, outcome)) = writes.next().await {
+            match outcome {
                 Ok(()) => {
-                    let at = tokio::time::Instant::now();
-                    written.insert(
-                        key.clone(),
-                        Written {
-                            uid,
-                            generation,
-                            verdict,
-                            at,
-                        },
-                    );
+                    let new = Written {
+                        uid: object.metadata.uid.clone(),
+                        generation: object.metadata.generation,
+                        verdict,
+                        at: tokio::time::Instant::now(),
+                    };
+                    written.insert(key, new);
                 }
                 // Deleted in the meantime, or a conflict: the next round sees what is there then.
                 Err(error) => debug!(%key, %error, "a status was not written"),
@@ -133,7 +152,7 @@ impl StatusWriter {
         key: &ObjectKey,
         object: &DynamicObject,
         verdict: &Verdict,
-        events: &mut Events,
+        events: &Mutex<&mut Events>,
     ) -> kube::Result<()> {
         let before: Vec<Condition> =
             serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
@@ -157,11 +176,13 @@ impl StatusWriter {
             &Patch::Merge(patch),
         )
         .await?;
-        let reference = object.object_ref(&resource);
         let generation = object.metadata.generation;
-        events
-            .publish(key, &reference, &verdict.conditions, &before, generation)
-            .await;
+        let news = events
+            .lock()
+            .news(key, &verdict.conditions, &before, generation);
+        if let Some(news) = news {
+            news.publish(key, &object.object_ref(&resource)).await;
+        }
         Ok(())
     }
 }

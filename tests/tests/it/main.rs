@@ -12,6 +12,7 @@ mod flood;
 mod grpcurl;
 mod joining;
 mod lab;
+mod many_rules;
 mod metrics;
 mod operations;
 mod reconcile;
