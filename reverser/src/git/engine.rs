@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use git2::Oid;
 
 use super::credentials::Credentials;
 use super::error::EngineError;
 use super::fetch::{self, Tips};
+use super::permit::{Denied, Permit};
 use super::read::FolderCache;
 use super::resume::Resumed;
 use super::session::Session;
@@ -57,6 +59,7 @@ pub struct Engine {
     pub(super) resumed: Resumed,
     pub(super) folders: RefCell<FolderCache>,
     size_at_opening: u64,
+    permit: Option<Arc<dyn Permit>>,
 }
 
 /// A commit of ours.
@@ -114,6 +117,7 @@ impl Engine {
             resumed: Resumed::default(),
             folders: RefCell::default(),
             size_at_opening: 0,
+            permit: None,
         };
         let tips = engine.fetch()?;
         engine.resume(tips)?;
@@ -157,6 +161,15 @@ impl Engine {
     /// From the next operation on.
     pub fn set_credentials(&mut self, credentials: Credentials) {
         self.options.credentials = credentials;
+    }
+
+    /// Asks before the remote is changed, from now on. Without one, nobody is asked.
+    pub fn set_permit(&mut self, permit: Arc<dyn Permit>) {
+        self.permit = Some(permit);
+    }
+
+    pub(super) fn permitted(&self) -> Result<(), Denied> {
+        self.permit.as_ref().map_or(Ok(()), |permit| permit.check())
     }
 
     /// Credentials, committer and spelling of the URL, from the next operation on. The clone stays what and where it is.

@@ -3,6 +3,7 @@
 use git2::{ErrorClass, ErrorCode};
 
 use super::path::PathError;
+use super::permit::Denied;
 use super::scrub::scrub;
 
 /// The remote side did not do what was asked.
@@ -99,6 +100,9 @@ pub enum PushError {
         /// How many.
         attempts: u32,
     },
+    /// It is not for this process to push.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The remote side.
     #[error(transparent)]
     Remote(#[from] RemoteError),

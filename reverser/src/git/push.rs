@@ -9,6 +9,7 @@ use rand::Rng as _;
 use super::engine::Engine;
 use super::error::{EngineError, PushError, RemoteError};
 use super::fetch::RefreshOutcome;
+use super::permit::Denied;
 use super::session::Session;
 use super::store::LOCAL_REF;
 use super::url::Scheme;
@@ -45,6 +46,8 @@ enum Attempt {
         by_rule: bool,
     },
     Failed(RemoteError),
+    /// Nothing was sent.
+    Denied(Denied),
     /// The clone can't be read.
     Broken(EngineError),
 }
@@ -56,11 +59,15 @@ impl Engine {
     /// and pushed again, five times at most, with short random waits. After an error or timeout the remote is asked what it has: a
     /// push whose answer was lost counts as done.
     ///
+    /// The [permit](Self::set_permit) is asked before each attempt, and so before a replay is worth anything, and once more when the
+    /// server has told what it has: connecting may take its time.
+    ///
     /// # Errors
     /// See [`PushError`]. The commits stay, on disk too, for a later push.
     pub fn push(&mut self) -> Result<PushOutcome, PushError> {
         let mut replays = 0;
         for attempt in 0..ATTEMPTS {
+            self.permitted()?;
             self.persist()?;
             let commits = self.unpushed.len();
             let Some(tip) = self.unpushed.last().map(|made| made.commit) else {
@@ -72,6 +79,7 @@ impl Engine {
                     return Ok(PushOutcome::Pushed { commits, replays });
                 }
                 Attempt::Broken(error) => return Err(error.into()),
+                Attempt::Denied(denied) => return Err(denied.into()),
                 result => result,
             };
             let tips = match (self.fetch(), &result) {
@@ -86,6 +94,7 @@ impl Engine {
             let moved = tips.branch != self.remote;
             match result {
                 _ if moved => {
+                    self.permitted()?;
                     if let RefreshOutcome::Moved { .. } = self.take_up(tips)? {
                         replays += 1;
                     }
@@ -119,11 +128,20 @@ impl Engine {
         let expected = self.remote.unwrap_or(Oid::ZERO_SHA1);
         let moved = Cell::new(false);
         let refused = RefCell::new(None);
+        let denied = Cell::new(None);
         let mut callbacks = session.callbacks();
         // The old value that goes into the update command is the one advertised in this very connection. That it is the one we
         // know is checked here: libgit2 would also go on from any other ancestor, undoing somebody's reset.
         callbacks.push_negotiation(|updates| {
             if updates.iter().all(|update| update.src() == expected) {
+                if let Err(why) = self.permitted() {
+                    denied.set(Some(why));
+                    return Err(git2::Error::new(
+                        ErrorCode::User,
+                        ErrorClass::Callback,
+                        "not permitted",
+                    ));
+                }
                 session.begin_transfer();
                 return Ok(());
             }
@@ -170,6 +188,9 @@ impl Engine {
                 },
             }
         };
+        if let (Err(_), Some(why)) = (&pushed, denied.get()) {
+            return Attempt::Denied(why);
+        }
         match (pushed, refused.into_inner()) {
             (Ok(()), None) => Attempt::Done,
             (Ok(()), Some(status)) => rejected(!is_race(&status), &status),

@@ -3,4 +3,5 @@
 mod clone;
 mod laws;
 mod moved;
+mod permit;
 mod trees;
