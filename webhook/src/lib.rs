@@ -19,6 +19,7 @@ pub mod observe;
 pub mod outbox;
 mod reach;
 pub mod review;
+pub mod routing;
 pub mod runtime;
 pub mod server;
 pub mod stream;

@@ -16,6 +16,7 @@ use tonic::{Status, Streaming};
 use crate::endpoint::ReverserEndpoint;
 use crate::interest::CurrentInterest;
 use crate::outbox::{Link, Outbox};
+use crate::routing::Routing;
 
 /// First pause after a stream ended; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -28,6 +29,8 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_DEADLINE: Duration = Duration::from_secs(5);
 /// At the end of the process, time for the last acknowledgements.
 const DRAIN: Duration = Duration::from_secs(1);
+/// And for the last marks: the reverser, which is told to end at the same moment, asks once more whether it has heard everything.
+const MARKS: Duration = Duration::from_millis(500);
 
 /// How a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,7 @@ pub struct Reporter {
     endpoint: ReverserEndpoint,
     outbox: Arc<Outbox>,
     interest: Arc<CurrentInterest>,
+    routing: Routing,
 }
 
 /// Whether the reverser said anything on a stream.
@@ -66,22 +70,25 @@ impl Reporter {
         endpoint: ReverserEndpoint,
         outbox: Arc<Outbox>,
         interest: Arc<CurrentInterest>,
+        routing: Routing,
     ) -> Self {
         Self {
             endpoint,
             outbox,
             interest,
+            routing,
         }
     }
 
-    /// Runs until cancelled, then for up to 1 s more if acknowledgements are still due and the
-    /// reverser is there. A reverser that is away is waited for without end: the answers don't.
+    /// Runs until cancelled, then for half a second more, and for up to 1 s if acknowledgements are
+    /// still due, unless the reverser ends the stream. A reverser that is away is waited for without end: the answers don't.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         let mut quiet = false;
         while !shutdown.is_cancelled() {
             let (heard, end) = self.stream(&shutdown).await;
             let Err(error) = end else { return };
+            self.routing.left();
             if heard == Heard::Something {
                 pause = FIRST_PAUSE;
                 quiet = false;
@@ -159,6 +166,10 @@ impl Reporter {
             Some(Message::Ack(ack)) => link.acknowledge(ack.sequence),
             Some(Message::InterestSet(set)) => self.apply(link, set),
             Some(Message::Mark(mark)) => link.mark(mark.number),
+            Some(Message::Standing(standing)) => {
+                tracing::info!(receives = standing.receives, "the reverser's standing");
+                self.routing.told(standing.receives);
+            }
             // A newer reverser may say what we don't know.
             None => {}
         }
@@ -172,8 +183,9 @@ impl Reporter {
     }
 
     async fn drain(&self, link: &Link, mut responses: Streaming<ReportResponse>) {
-        let deadline = Instant::now() + DRAIN;
-        while !link.is_drained() {
+        let now = Instant::now();
+        loop {
+            let deadline = now + if link.is_drained() { MARKS } else { DRAIN };
             match timeout_at(deadline, responses.next()).await {
                 Ok(Some(Ok(response))) => self.take(link, response),
                 Ok(Some(Err(_)) | None) | Err(_) => break,

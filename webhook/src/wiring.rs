@@ -3,7 +3,9 @@
 //! ```text
 //! TLS server → Admission → Outbox ⇄ Reporter ⇄ reverser
 //!                  ↑                    │
-//!                  └── CurrentInterest ─┘
+//!                  └── CurrentInterest ─┤
+//!     ↑                                 │
+//!     └──────────── Routing ────────────┘
 //! ```
 //!
 //! There is no channel but the outbox: what waits in this process waits in there, within its
@@ -25,6 +27,7 @@ use crate::args::Args;
 use crate::interest::CurrentInterest;
 use crate::metrics::Metrics;
 use crate::outbox::{Limits, Outbox};
+use crate::routing::Routing;
 use crate::server::plain::{self, Page, Readiness};
 use crate::server::tls::{self, Reloader, TlsFiles};
 use crate::server::webhook;
@@ -80,6 +83,7 @@ pub async fn start(args: Args, reload_every: Duration) -> anyhow::Result<Running
     let metrics = Arc::new(Metrics::new()?);
     let outbox = Arc::new(Outbox::new(Limits::default(), Arc::clone(&metrics)));
     let interest = Arc::new(CurrentInterest::default());
+    let routing = Routing::default();
     let readiness = Readiness::default();
     let (intake, rest) = (CancellationToken::new(), CancellationToken::new());
 
@@ -119,6 +123,7 @@ pub async fn start(args: Args, reload_every: Duration) -> anyhow::Result<Running
             reloader.current(),
             admission,
             Arc::clone(&metrics),
+            routing.clone(),
             intake.clone(),
         ),
     ));
@@ -128,7 +133,13 @@ pub async fn start(args: Args, reload_every: Duration) -> anyhow::Result<Running
     ));
     tasks.spawn(named(
         "the stream to the reverser",
-        Reporter::new(args.reverser_endpoint, Arc::clone(&outbox), interest).run(rest.clone()),
+        Reporter::new(
+            args.reverser_endpoint,
+            Arc::clone(&outbox),
+            interest,
+            routing,
+        )
+        .run(rest.clone()),
     ));
     tasks.spawn(named(
         "the health server",

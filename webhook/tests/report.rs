@@ -22,6 +22,7 @@ use webhook::admission::Admission;
 use webhook::endpoint::ReverserEndpoint;
 use webhook::metrics::Metrics;
 use webhook::outbox::{Limits, Outbox};
+use webhook::routing::Routing;
 use webhook::stream::Reporter;
 use webhook::token::{PATH, Route};
 
@@ -47,7 +48,7 @@ impl Sidecar {
         );
         let shutdown = CancellationToken::new();
         let endpoint = ReverserEndpoint::Unix(socket.to_owned());
-        let reporter = Reporter::new(endpoint, Arc::clone(&outbox), interest);
+        let reporter = Reporter::new(endpoint, Arc::clone(&outbox), interest, Routing::default());
         Self {
             admission: Arc::new(admission),
             outbox,

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook::metrics::Metrics;
 use webhook::review;
+use webhook::routing::Routing;
 use webhook::runtime::runtime;
 use webhook::server::tls::{Reloader, TlsFiles};
 use webhook::server::webhook::{Handler, serve};
@@ -53,6 +54,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         config,
         Arc::new(AllowsOnly),
         metrics,
+        Routing::default(),
         CancellationToken::new(),
     )
     .await;

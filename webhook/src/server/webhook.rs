@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::tls::CurrentConfig;
 use crate::metrics::Metrics;
+use crate::routing::Routing;
 
 /// Connections at a time. An apiserver needs one over HTTP/2, and over HTTP/1.1 as many as it has
 /// writes in flight; a connection costs some 50 KiB. At the bound a new one is closed at once:
@@ -40,6 +41,9 @@ const HEADER: Duration = Duration::from_secs(120);
 /// A connection that carried no admission for this long is closed. Go's clients close theirs
 /// after 90 s, so that they don't send into a closing one.
 const IDLE: Duration = Duration::from_secs(120);
+/// A connection that came to the wrong pod is kept for this long: it was opened for a request, which is to be answered, and a new
+/// one for each would cost more than it brings while the Service still leads here.
+const LEAST: Duration = Duration::from_millis(500);
 /// Time for the answers in flight once a connection is to be closed.
 const FINISH: Duration = Duration::from_secs(2);
 
@@ -62,6 +66,7 @@ pub async fn serve(
     config: CurrentConfig,
     handler: Arc<impl Handler>,
     metrics: Arc<Metrics>,
+    routing: Routing,
     shutdown: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -87,6 +92,7 @@ pub async fn serve(
             TlsAcceptor::from(config.load()),
             Arc::clone(&handler),
             Arc::clone(&metrics),
+            routing.clone(),
             shutdown.clone(),
         );
         connections.spawn(async move {
@@ -104,6 +110,7 @@ async fn connection(
     acceptor: TlsAcceptor,
     handler: Arc<impl Handler>,
     metrics: Arc<Metrics>,
+    routing: Routing,
     shutdown: CancellationToken,
 ) {
     // Answers are small; without this they would wait for more to come.
@@ -156,6 +163,11 @@ async fn connection(
     };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut check = Instant::now() + FIRST;
+    let least = Instant::now() + LEAST;
+    let mut elsewhere = pin!(async {
+        sleep_until(least).await;
+        routing.elsewhere().await;
+    });
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -170,6 +182,7 @@ async fn connection(
                 }
                 check = Instant::now() + IDLE;
             }
+            () = elsewhere.as_mut() => break,
             () = shutdown.cancelled() => break,
         }
     }
