@@ -89,10 +89,19 @@ pub struct Args {
     )]
     pub introspection_bind_address: BindAddress,
 
-    /// Elect a leader among several replicas; refused, as there is no failover yet
+    /// Elect a leader among several replicas by a Lease, in the namespace $POD_NAMESPACE and under the name $POD_NAME; the others are ready to
+    /// take over. Without, there must be one replica only, and no rights for Leases are needed
     #[arg(long, env = "GITOPS_REVERSER_LEADER_ELECT", default_value_t = false, action = clap::ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_elect: bool,
+
+    /// Name of the Lease: one for all replicas, another for each installation in a namespace
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_LEADER_ELECT_LEASE",
+        default_value = "gitops-reverser"
+    )]
+    pub leader_elect_lease: String,
 
     /// Where Prometheus metrics are served
     #[arg(

@@ -9,10 +9,12 @@ use kube::ResourceExt;
 use proto::v1::{Interest, InterestSet};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::change::{Cause, DestinationKey};
 use crate::discovery::Catalog;
+use crate::leadership::Roles;
 use crate::rules::{CompileOptions, Configuration, Plan, Subscription, WatchKey, compile};
 use crate::status::StatusBoard;
 use crate::watch::{Shared, Subscriber, Synced, Task};
@@ -36,6 +38,10 @@ pub struct Edges {
     pub synced: (mpsc::Sender<Synced>, mpsc::Receiver<Synced>),
     /// From workers: a destination must be given everything again.
     pub resync: mpsc::Receiver<(DestinationKey, Cause)>,
+    /// What this process is among its replicas.
+    pub roles: Roles,
+    /// No more is to be taken in.
+    pub closing: CancellationToken,
 }
 
 /// One running watch.
@@ -72,6 +78,9 @@ pub struct Conductor {
     offered: BTreeMap<u64, BTreeSet<WatchKey>>,
     /// What the last plan was made from.
     made_from: Vec<String>,
+    /// Watches have somebody to tell. Before, they run for nothing but their indexes: a chain of versions that is whole when this
+    /// process comes to lead.
+    leads: bool,
 }
 
 impl Conductor {
@@ -96,17 +105,25 @@ impl Conductor {
             swept: BTreeSet::new(),
             offered: BTreeMap::new(),
             made_from: Vec::new(),
+            leads: false,
         }
     }
 
-    /// Runs until a watch or a worker ends that must not.
+    /// Runs until `closing` is cancelled; all watches are closed then, and nothing more goes to a queue.
     ///
     /// # Errors
-    /// When one did.
+    /// When a watch or a worker ends that must not.
     pub async fn run(mut self) -> anyhow::Result<()> {
         let mut health = tokio::time::interval(Duration::from_secs(1));
+        let closing = self.edges.closing.clone();
+        self.take_role().await;
         loop {
             tokio::select! {
+                () = closing.cancelled() => {
+                    self.close_watches().await;
+                    return Ok(());
+                }
+                Ok(()) = self.edges.roles.changed() => self.take_role().await,
                 changed = self.edges.configuration.changed() => {
                     changed?;
                     tokio::time::sleep(SETTLE).await;
@@ -132,6 +149,33 @@ impl Conductor {
                 Some((destination, cause)) = self.edges.resync.recv() => self.list_again(&destination, cause),
                 _ = health.tick() => self.check_tasks()?,
             }
+        }
+    }
+
+    /// Begins to work once this process leads: everything is compared with Git, as at a start.
+    async fn take_role(&mut self) {
+        let role = self.edges.roles.borrow_and_update().clone();
+        if self.leads || !role.leads() {
+            return;
+        }
+        let workers = self.workers.clone();
+        // It has no bugs that would end it, and if so, the clones stay.
+        let _ = tokio::task::spawn_blocking(move || workers.begin(&role)).await;
+        self.leads = true;
+        if self.plan.destinations.is_empty() {
+            return;
+        }
+        self.workers.apply(&self.plan);
+        self.tell_watches();
+        self.sweep_unselected();
+    }
+
+    async fn close_watches(&mut self) {
+        let running = std::mem::take(&mut self.running);
+        for Running { task, .. } in running.into_values() {
+            task.abort();
+            // Aborted, or it had ended.
+            let _ = task.await;
         }
     }
 
@@ -168,18 +212,24 @@ impl Conductor {
         );
         self.plan = plan;
         // Queues first: a watch writes as soon as it is there.
-        self.workers.apply(&self.plan);
+        if self.leads {
+            self.workers.apply(&self.plan);
+        }
         self.swept.clear();
         self.stop_watches();
         self.seat_destinations();
         // After the seats: who is to be given everything again must not be Ready under the new plan.
         self.board.plan(self.plan.clone());
+        self.tell_watches();
+        self.offer_interest();
+        self.sweep_unselected();
+    }
+
+    fn tell_watches(&mut self) {
         let keys: Vec<WatchKey> = self.plan.watches.keys().cloned().collect();
         for key in keys {
             self.tell_watch(key);
         }
-        self.offer_interest();
-        self.sweep_unselected();
     }
 
     fn stop_watches(&mut self) {

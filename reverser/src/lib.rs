@@ -3,7 +3,7 @@
 //! The modules stand in the order in which data passes through them.
 //!
 //! ```text
-//! api → rules (with discovery) → conductor
+//! api → rules (with discovery) → conductor (whole only where this replica leads)
 //!                                   │ plan
 //! list/watch ─ attribution.join ─→ workers: queue → batch → commit → git
 //!                                   │ outcomes
@@ -13,6 +13,8 @@
 pub mod api;
 pub mod discovery;
 pub mod rules;
+
+pub mod leadership;
 
 pub mod conductor;
 

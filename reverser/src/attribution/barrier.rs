@@ -21,6 +21,9 @@ use super::store::Store;
 /// admissions to the webhook's timeout. The same as for the replay at the start.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The same once the process is to end.
+const LAST: Duration = Duration::from_secs(1);
+
 /// No single wait is longer, however often the sidecar comes and goes meanwhile.
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -90,6 +93,15 @@ impl Barrier {
     /// after 10 s. A sidecar that is dead so holds up nothing for good, and each change that comes
     /// later not at all.
     pub async fn pass(&self, newest: Instant) -> Coverage {
+        self.pass_within(newest, PATIENCE).await
+    }
+
+    /// The same at the end of the process: the sidecar, which is told to end as well, answers now or never. Gives up after 1 s.
+    pub async fn pass_last(&self, newest: Instant) -> Coverage {
+        self.pass_within(newest, LAST).await
+    }
+
+    async fn pass_within(&self, newest: Instant, patience: Duration) -> Coverage {
         let asked = self.ask(newest);
         let latest = Instant::now() + LONGEST;
         let (mut reached, mut presence) = (self.reached.clone(), self.presence.clone());
@@ -102,7 +114,7 @@ impl Barrier {
                 Sidecar::Away => now.since,
                 Sidecar::Replaying | Sidecar::Live => now.since.max(asked.unanswered_since),
             };
-            let until = latest.min(silent_since + PATIENCE);
+            let until = latest.min(silent_since + patience);
             let told = async {
                 tokio::select! {
                     told = reached.changed() => told,
@@ -270,6 +282,21 @@ mod tests {
         assert_eq!(lost.elapsed(), PATIENCE);
         assert!(is_lost(barrier.pass(Instant::now()).await));
         assert_eq!(lost.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_a_sidecar_is_not_waited_for_to_come_back() {
+        let (service, barrier) = Service::long(Sidecar::Live);
+        service.is(Sidecar::Away);
+        let lost = Instant::now();
+        assert!(is_lost(barrier.pass_last(lost).await));
+        assert_eq!(lost.elapsed(), LAST);
+        let (service, barrier) = Service::long(Sidecar::Live);
+        let asked = Instant::now();
+        let waiting = tokio::spawn(async move { barrier.pass_last(asked).await });
+        tokio::time::sleep(LAST / 2).await;
+        service.reached.send_replace(1);
+        assert_eq!(waiting.await.unwrap(), Coverage::Until(asked));
     }
 
     #[tokio::test(start_paused = true)]

@@ -320,7 +320,9 @@ impl State {
             return false;
         }
         let listed = sighting.base.is_none();
-        observation.early || !self.witness.vouches_for(held.process, listed)
+        observation.early
+            || self.routed.may_have_missed(held.since, held.replayed)
+            || !self.witness.vouches_for(held.process, listed)
     }
 
     /// Who made a change, and by which observation.

@@ -18,6 +18,7 @@ use super::barrier::Asked;
 use super::observation::Observation;
 use super::sessions::{MAX_SESSION, Sessions};
 use super::store::Store;
+use crate::leadership::{Role, Roles};
 
 /// A message of the sidecar is an observation of a few hundred bytes; its limits are in
 /// [`Observation`].
@@ -68,6 +69,8 @@ pub struct SidecarSignals {
     pub applied: watch::Sender<u64>,
     /// Connected and replayed, or not.
     pub presence: watch::Sender<Presence>,
+    /// What this process is among its replicas; told to the sidecar.
+    pub roles: Roles,
     /// The newest mark that is wanted of the sidecar.
     pub asked: watch::Receiver<Asked>,
     /// The newest mark that the sidecar has reached: all that it saw before that was asked for is
@@ -80,6 +83,7 @@ struct Shared {
     interest: watch::Receiver<Arc<v1::InterestSet>>,
     applied: watch::Sender<u64>,
     presence: watch::Sender<Presence>,
+    roles: Roles,
     asked: watch::Receiver<Asked>,
     reached: watch::Sender<u64>,
     /// Held from claiming a sequence until it is stored: an acknowledgement that a second
@@ -119,6 +123,7 @@ impl ReportService {
                 interest: signals.interest,
                 applied: signals.applied,
                 presence: signals.presence,
+                roles: signals.roles,
                 asked: signals.asked,
                 reached: signals.reached,
                 sessions: Mutex::default(),
@@ -146,8 +151,10 @@ impl Attribution for ReportService {
             incoming: request.into_inner(),
             interest: self.shared.interest.clone(),
             asked: self.shared.asked.clone(),
+            roles: self.shared.roles.clone(),
             shared: Arc::clone(&self.shared),
             greeted: None,
+            unsent_standing: *self.shared.roles.borrow() != Role::Alone,
             unsent_interest: true,
             unsent_mark: true,
         };
@@ -169,9 +176,12 @@ struct Connection {
     incoming: Streaming<v1::ReportRequest>,
     interest: watch::Receiver<Arc<v1::InterestSet>>,
     asked: watch::Receiver<Asked>,
+    roles: Roles,
     shared: Arc<Shared>,
     /// After the Hello.
     greeted: Option<Greeted>,
+    /// Where there are replicas, the role at the begin of the stream is sent like a change.
+    unsent_standing: bool,
     /// The set in force when the stream began is sent like a change.
     unsent_interest: bool,
     /// So is a mark that an earlier stream did not answer.
@@ -188,6 +198,11 @@ impl Connection {
     /// The next message to the sidecar; none when it has closed its side.
     async fn next(&mut self) -> Result<Option<Outgoing>, Status> {
         loop {
+            if self.greeted.is_some() && self.unsent_standing {
+                self.unsent_standing = false;
+                let receives = self.roles.borrow_and_update().receives();
+                return Ok(Some(Outgoing::Standing(v1::Standing { receives })));
+            }
             if self.greeted.is_some() && self.unsent_interest {
                 self.unsent_interest = false;
                 let set = self.interest.borrow_and_update().clone();
@@ -206,6 +221,10 @@ impl Connection {
             let message = tokio::select! {
                 // Rare, and must not wait for a pause between observations.
                 biased;
+                () = changed(&mut self.roles) => {
+                    self.unsent_standing = true;
+                    continue;
+                }
                 () = changed(&mut self.interest) => {
                     self.unsent_interest = true;
                     continue;

@@ -14,6 +14,7 @@ use super::super::fixtures::metrics;
 use super::super::observation::tests::wire;
 use super::super::store::Limits;
 use super::*;
+use crate::leadership::Role;
 
 struct Reverser {
     store: Arc<Store>,
@@ -42,6 +43,7 @@ impl Reverser {
             interest: interests,
             applied: applying,
             presence: connecting,
+            roles: watch::channel(Role::Alone).1,
             asked,
             reached: reaching,
         };
@@ -144,7 +146,9 @@ impl Client {
             match self.next().await {
                 Outgoing::Mark(mark) => return mark.number,
                 Outgoing::Ack(_) => {}
-                other @ Outgoing::InterestSet(_) => panic!("not a mark: {other:?}"),
+                other @ (Outgoing::InterestSet(_) | Outgoing::Standing(_)) => {
+                    panic!("not a mark: {other:?}")
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use super::credit::Witness;
 use super::index::{Index, ObservationId};
 use super::metrics::{AttributionMetrics, EvictionReason};
 use super::observation::{Observation, Write};
+use super::routed::Routed;
 use super::share::{Rivals, Shares};
 use super::verdicts::Verdicts;
 
@@ -87,6 +88,7 @@ pub(super) struct Held {
     /// By a sidecar that tells what it saw before: a list that is compared with Git may ask for it
     /// after its object has changed again.
     pub(super) replayed: bool,
+    pub(super) since: Instant,
     expires: Instant,
 }
 
@@ -141,6 +143,7 @@ pub(super) struct State {
     shares: Shares,
     pub(super) verdicts: Verdicts,
     pub(super) witness: Witness,
+    pub(super) routed: Routed,
 }
 
 impl Store {
@@ -159,6 +162,7 @@ impl Store {
                 shares: Shares::default(),
                 verdicts: Verdicts::new(limits.verdict_bytes, limits.ttl),
                 witness: Witness::default(),
+                routed: Routed::default(),
             }),
             credited: Notify::new(),
         }
@@ -204,6 +208,7 @@ impl Store {
             received: SystemTime::now(),
             process,
             replayed: state.witness.is_away(),
+            since: now,
             expires: now + self.limits.ttl,
         };
         state.held.insert(id, Box::new(held));
@@ -235,6 +240,12 @@ impl Store {
     /// What the sidecar had seen by now is in the store.
     pub fn sidecar_replayed(&self) {
         self.state.lock().witness.replayed();
+    }
+
+    /// Where the apiserver sends admissions. While some may go to another replica's sidecar, and a second longer, what was
+    /// observed is no evidence but for creates: the one who made a write may have been seen there, and only a rival here.
+    pub fn admissions_go(&self, routed: Routed) {
+        self.state.lock().routed = routed;
     }
 
     /// Waits until somebody was credited since the last call.

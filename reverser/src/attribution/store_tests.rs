@@ -661,3 +661,36 @@ fn what_a_dead_sidecar_did_not_confirm_names_nobody() {
     let after = store.join(&updated("9", "y"));
     assert_eq!(objection(&store, &after), None);
 }
+
+#[test]
+fn while_admissions_may_go_elsewhere_only_creates_have_a_name() {
+    let store = store(Limits::default());
+    let start = Instant::now();
+    let at = |millis| start + Duration::from_millis(millis);
+    // Recorded then, and never confirmed by a better one.
+    let joined = |base: &str, millis| {
+        store.record_at(update("rival", base, "x"), at(millis));
+        store.join_at(&updated(base, "x"), Chance::Last, at(millis))
+    };
+    let nobody = Attribution::None(Miss::Unconfirmed);
+    store.admissions_go(Routed::Elsewhere);
+    assert_eq!(joined("1", 0), nobody);
+    store.record_at(create("alice", "x"), at(0));
+    let created = seen(Operation::Create, Some(""), "x");
+    let created = store.join_at(&created, Chance::MoreToCome, at(0));
+    assert_eq!(created, exact("alice"));
+
+    // An attempt on a version that was replaced a second ago may have come to us alone.
+    store.admissions_go(Routed::HereSince(at(5000)));
+    assert_eq!(joined("2", 5999), nobody);
+    assert_eq!(joined("3", 6000), exact("rival"));
+    // What is replayed was seen up to a minute before.
+    store.sidecar_left();
+    store.sidecar_returned(true);
+    store.record_at(update("replayed", "4", "x"), at(65_999));
+    store.sidecar_replayed();
+    let replayed = store.join_at(&updated("4", "x"), Chance::Last, at(66_000));
+    assert_eq!(replayed, nobody);
+    store.admissions_go(Routed::Here);
+    assert_eq!(joined("5", 66_001), exact("rival"));
+}

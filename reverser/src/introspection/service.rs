@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::explain::explain;
 use crate::attribution::Store;
+use crate::leadership::{Fence, Roles};
 use crate::rules::WatchKey;
 use crate::status::{StatusBoard, WatchReport};
 use crate::workers::Workers;
@@ -31,6 +32,10 @@ pub struct Sources {
     pub client: Client,
     /// Uid of kube-system.
     pub cluster_id: String,
+    /// What this process is among its replicas.
+    pub roles: Roles,
+    /// Whether it may push.
+    pub fence: Arc<Fence>,
 }
 
 /// `gitopsreverser.v1.Introspection`.
@@ -111,6 +116,8 @@ impl Introspection for IntrospectionService {
             objects: facts.watches.values().map(|w| count(w.objects)).sum(),
             pending_changes: count(depths.values().sum()),
             pending_attributions: count(self.sources.store.pending_total()),
+            leader: self.sources.fence.is_open(),
+            role: self.sources.roles.borrow().as_str().to_owned(),
         }))
     }
 

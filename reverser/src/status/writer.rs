@@ -18,6 +18,7 @@ use super::derive::{Counts, Verdict, derive, rfc3339};
 use super::events::Events;
 use super::view::View;
 use crate::api::Condition;
+use crate::leadership::{Fence, Roles, leads};
 use crate::rules::{Configuration, ObjectKey};
 use crate::workers::Workers;
 
@@ -40,6 +41,8 @@ pub struct StatusWriter {
     board: Arc<StatusBoard>,
     workers: Arc<Workers>,
     configuration: watch::Receiver<Option<Arc<Configuration>>>,
+    roles: Roles,
+    fence: Arc<Fence>,
 }
 
 /// What was last written to an object.
@@ -59,17 +62,22 @@ impl StatusWriter {
         board: Arc<StatusBoard>,
         workers: Arc<Workers>,
         configuration: watch::Receiver<Option<Arc<Configuration>>>,
+        roles: Roles,
+        fence: Arc<Fence>,
     ) -> Self {
         Self {
             client,
             board,
             workers,
             configuration,
+            roles,
+            fence,
         }
     }
 
-    /// Runs until dropped.
+    /// Runs until dropped. A follower says nothing.
     pub async fn run(mut self) {
+        leads(&mut self.roles).await;
         let mut events = Events::new(self.client.clone());
         let mut written: HashMap<ObjectKey, Written> = HashMap::new();
         loop {
@@ -80,6 +88,10 @@ impl StatusWriter {
                 () = tokio::time::sleep(INTERVAL) => {}
             }
             tokio::time::sleep(SETTLE).await;
+            // What a process knows that was paused is another one's to say by now.
+            if self.fence.check_async().await.is_err() {
+                continue;
+            }
             let Some(configuration) = self.configuration.borrow_and_update().clone() else {
                 continue;
             };

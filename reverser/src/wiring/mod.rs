@@ -1,12 +1,12 @@
 //! Puts the process together. Every channel between its parts is made here.
 
+mod connect;
+mod follow;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, ResourceExt};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -17,31 +17,38 @@ use tracing::{info, warn};
 use crate::args::Args;
 use crate::attribution::endpoint::Endpoint;
 use crate::attribution::{
-    Asked, AttributionMetrics, Barrier, Limits, Presence, ReportService, Sidecar, SidecarSignals,
-    Store,
+    Asked, AttributionMetrics, Barrier, Limits, Presence, ReportService, Routed, Sidecar,
+    SidecarSignals, Store,
 };
 use crate::conductor::{Conductor, Edges};
 use crate::discovery::{Catalog, Refresher};
 use crate::introspection::{IntrospectionService, Sources};
+use crate::leadership::{Elector, ElectorError, Fence, LeadershipMetrics, Role, RoleLabel};
 use crate::observe::{Health, Metrics, serve_health, serve_metrics};
 use crate::rules::{Configuration, ConfigurationWatcher};
 use crate::status::{StatusBoard, StatusWriter};
 use crate::watch::Shared;
 use crate::workers::{Prober, WorkerSettings, Workers};
+use connect::{candidate, cluster_id, connect};
+use follow::{announce_ready, follow_sidecar, gauges, terminated};
 
-/// How long the last push may take after SIGTERM; less than the pod's grace period of 30 s.
+/// How long the last push may take after SIGTERM. With what follows less than the 30 s that a pod is given where nobody says
+/// otherwise; the chart gives 60 s.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long the Lease may take to be given back after that.
+const RESIGN: Duration = Duration::from_secs(3);
+
+/// The part whose end ends all watches.
+const CONDUCTOR: &str = "the conductor";
 
 /// Runs the reverser until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When it can't start, or when a part that must live has ended.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        !args.leader_elect,
-        "--leader-elect: there is no failover yet; run one replica without it"
-    );
     let client = connect(&args).await?;
+    let candidate = candidate(&args, &client)?;
     let cluster_id = cluster_id(&client).await?;
     info!(version = env!("CARGO_PKG_VERSION"), cluster_id, "starting");
     std::fs::create_dir_all(&args.work_dir)
@@ -55,7 +62,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     ));
     let board = Arc::new(StatusBoard::default());
     let health = Arc::new(Health::default());
-    let shutdown = CancellationToken::new();
+    // In this order: what is watched, what is pushed, the Lease.
+    let [closing, shutdown, resign] = std::array::from_fn(|_| CancellationToken::new());
+    let (fence, role) = match &candidate {
+        None => (Fence::alone(), Role::Alone),
+        Some(_) => (Fence::following(), Role::Following),
+    };
+    let fence = Arc::new(fence);
+    if candidate.is_some() {
+        store.admissions_go(Routed::Elsewhere);
+    }
 
     // Latest values: who reads late misses nothing but what is outdated.
     let (configuration, configurations) = watch::channel(None::<Arc<Configuration>>);
@@ -66,6 +82,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (asked, marks) = watch::channel(Asked::default());
     let (reached, reaches) = watch::channel(0_u64);
     let (replayed, replays) = watch::channel(false);
+    let (role, roles) = watch::channel(role);
     // One place: a poke that finds it full is already going to be acted on.
     let poke = mpsc::channel(1);
     // A watch that waits here has just listed; the conductor takes it within moments.
@@ -84,6 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         store: store.clone(),
         board: board.clone(),
         metrics: metrics.clone(),
+        permit: fence.clone(),
         replayed: replays,
         barrier: barrier.clone(),
         resync,
@@ -105,6 +123,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             acknowledged: acknowledgements,
             synced,
             resync: resyncs,
+            roles: roles.clone(),
+            closing: closing.clone(),
         },
     );
     let introspection = IntrospectionService::new(Sources {
@@ -113,6 +133,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         store: store.clone(),
         client: client.clone(),
         cluster_id,
+        roles: roles.clone(),
+        fence: fence.clone(),
     });
     let report = ReportService::new(
         store.clone(),
@@ -120,6 +142,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             interest: interests,
             applied: acknowledged,
             presence,
+            roles: roles.clone(),
             asked: marks,
             reached,
         },
@@ -147,6 +170,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     // Each of these lives as long as the process; the first to end ends it.
     let mut parts: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let ended = |name: &'static str| move |()| (name, Ok(()));
+    // Apart, as it outlives the others. Empty without an election.
+    let mut election: JoinSet<Result<(), ElectorError>> = JoinSet::new();
+    let election_metrics = Arc::new(LeadershipMetrics::register(&registry)?);
+    if let Some(candidate) = &candidate {
+        let (client, metrics) = (client.clone(), election_metrics.clone());
+        let elector = Elector::new(client, candidate, fence.clone(), role.clone(), metrics);
+        election.spawn(elector.run(resign.clone()));
+    }
     {
         use futures::FutureExt;
         let refresher = Refresher::new(client.clone(), args.discovery_refresh, catalog);
@@ -156,18 +187,31 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 .run()
                 .map(ended("the configuration watch")),
         );
-        parts.spawn(conductor.run().map(|result| ("the conductor", result)));
+        parts.spawn(conductor.run().map(|result| (CONDUCTOR, result)));
+        if let Some(candidate) = &candidate {
+            let (client, roles) = (client.clone(), roles.clone());
+            let label = RoleLabel::new(client, candidate, fence.clone(), roles, store.clone());
+            parts.spawn(label.run().map(ended("the role label")));
+        }
         let writer = StatusWriter::new(
             client.clone(),
             board.clone(),
             workers.clone(),
             configurations.clone(),
+            roles.clone(),
+            fence.clone(),
         );
         parts.spawn(writer.run().map(ended("the status writer")));
         parts.spawn(
-            Prober::new(client, board.clone(), configurations.clone(), args.work_dir)
-                .run()
-                .map(ended("the prober")),
+            Prober::new(
+                client,
+                board.clone(),
+                configurations.clone(),
+                args.work_dir,
+                roles,
+            )
+            .run()
+            .map(ended("the prober")),
         );
         let router = tonic::transport::Server::builder().add_service(report.into_server());
         let never = std::future::pending();
@@ -181,7 +225,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 .serve(router, never)
                 .map(|r| ("the introspection service", r.map_err(Into::into))),
         );
-        let gauges = gauges(workers.clone(), board.clone(), metrics);
+        let gauges = gauges(
+            workers.clone(),
+            board.clone(),
+            metrics,
+            fence,
+            election_metrics,
+        );
         parts.spawn(
             serve_metrics(metrics_listener, registry, gauges).map(ended("the metrics server")),
         );
@@ -200,12 +250,31 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             result.with_context(|| format!("{name} failed"))?;
             anyhow::bail!("{name} ended");
         }
+        Some(lost) = election.join_next() => {
+            lost.context("the election panicked")??;
+            anyhow::bail!("the election ended");
+        }
     }
     health.set_ready(false);
-    shutdown.cancel();
-    if tokio::time::timeout(DRAIN, workers.drain()).await.is_err() {
+    closing.cancel();
+    let drained = async {
+        // Once it has ended, no watch is open, and nothing more comes to the queues.
+        while let Some(part) = parts.join_next().await {
+            if matches!(part, Ok((CONDUCTOR, _)) | Err(_)) {
+                break;
+            }
+        }
+        shutdown.cancel();
+        workers.drain().await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         warn!("what was not pushed in time is compared again at the next start");
     }
+    // The Lease was renewed until here. The next leader takes it at once.
+    resign.cancel();
+    let _ = tokio::time::timeout(RESIGN, election.join_next()).await;
+    // Held until here, so that the role's receivers never see its end.
+    drop(role);
     Ok(())
 }
 
@@ -222,103 +291,4 @@ where
         .build()?;
     tokio::task::spawn_blocking(move || runtime.block_on(service)).await??;
     Ok(())
-}
-
-async fn connect(args: &Args) -> anyhow::Result<Client> {
-    let mut config = match &args.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
-        }
-        None => Config::infer()
-            .await
-            .context("neither --kubeconfig nor $KUBECONFIG nor a ServiceAccount is there")?,
-    };
-    // Longer than the server lets a watch last (290 s): only a dead connection is silent for so long,
-    // and nothing else would ever tell.
-    config.read_timeout = Some(Duration::from_secs(295));
-    config.reset_reader_on_write = true;
-    Client::try_from(config).context("make a client for the apiserver")
-}
-
-/// The uid of kube-system stands for the cluster: it is there in every cluster and never changes.
-async fn cluster_id(client: &Client) -> anyhow::Result<String> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    let mut wait = Duration::from_millis(500);
-    loop {
-        match namespaces.get("kube-system").await {
-            Ok(namespace) => return namespace.uid().context("kube-system has no uid"),
-            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
-                anyhow::bail!("namespace kube-system can't be read: {}", status.message)
-            }
-            Err(error) => warn!(%error, "the apiserver does not answer yet"),
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(10));
-    }
-}
-
-/// Brings the gauges up to date that are worked out on demand.
-fn gauges(
-    workers: Arc<Workers>,
-    board: Arc<StatusBoard>,
-    metrics: Arc<Metrics>,
-) -> impl Fn() + Send + Sync {
-    move || {
-        let depth: usize = workers.depths().values().sum();
-        metrics
-            .repo_branch_queue_depth
-            .set(i64::try_from(depth).unwrap_or(i64::MAX));
-        let active = board.snapshot().active_workers();
-        metrics
-            .repo_branch_active_workers
-            .set(i64::try_from(active).unwrap_or(i64::MAX));
-    }
-}
-
-/// Tells the workers that the sidecar has replayed, and the board whether it is there.
-async fn follow_sidecar(
-    mut presences: watch::Receiver<Presence>,
-    replayed: watch::Sender<bool>,
-    board: Arc<StatusBoard>,
-) {
-    loop {
-        let sidecar = presences.borrow_and_update().sidecar;
-        board.sidecar(sidecar != Sidecar::Away);
-        if sidecar == Sidecar::Live {
-            replayed.send_replace(true);
-        }
-        if presences.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Ready once the custom resources and the types are known.
-async fn announce_ready(
-    mut configurations: watch::Receiver<Option<Arc<Configuration>>>,
-    mut catalogs: watch::Receiver<Arc<Catalog>>,
-    health: Arc<Health>,
-) {
-    let known = configurations.wait_for(Option::is_some).await.is_ok();
-    if known
-        && catalogs
-            .wait_for(|catalog| !catalog.is_empty())
-            .await
-            .is_ok()
-    {
-        health.set_ready(true);
-        info!("ready");
-    }
-    std::future::pending::<()>().await;
-}
-
-async fn terminated() -> anyhow::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-    })
 }

@@ -1,7 +1,10 @@
 //! Why a round failed, and what the conditions say of it.
 
-use crate::git::{EngineError, PushError, RemoteError};
+use crate::git::{Denied, EngineError, PushError, RemoteError};
 use crate::status::GitFailure;
+
+/// The reason where another replica leads.
+pub(super) const NOT_LEADING: &str = "NotLeading";
 
 /// Why a round did not get through.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +13,8 @@ pub(super) enum RoundError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Push(#[from] PushError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 impl RoundError {
@@ -17,6 +22,7 @@ impl RoundError {
         match self {
             Self::Engine(error) => error.is_corrupt_clone(),
             Self::Push(error) => error.is_corrupt_clone(),
+            Self::Denied(_) => false,
         }
     }
 
@@ -24,7 +30,21 @@ impl RoundError {
         match self {
             Self::Engine(error) => error.is_auth(),
             Self::Push(error) => error.is_auth(),
+            Self::Denied(_) => false,
         }
+    }
+
+    /// Why nothing may be pushed, where that is all.
+    fn denied(&self) -> Option<Denied> {
+        match self {
+            Self::Denied(denied) | Self::Push(PushError::Denied(denied)) => Some(*denied),
+            _ => None,
+        }
+    }
+
+    /// Another process pushes from now on.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.denied() == Some(Denied::Lost)
     }
 
     /// What the conditions say.
@@ -36,6 +56,8 @@ impl RoundError {
             _ => None,
         };
         let (reason, needs_action) = match (remote, self) {
+            _ if self.denied() == Some(Denied::Lost) => (NOT_LEADING, false),
+            _ if self.denied() == Some(Denied::Unconfirmed) => ("LeaseInDoubt", false),
             (Some(RemoteError::Auth { .. }), _) => ("AuthenticationFailed", true),
             (Some(RemoteError::Untrusted { .. }), _) => ("ServerNotTrusted", true),
             (Some(RemoteError::NotFound { .. }), _) => ("RepositoryNotFound", true),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::credentials;
 use crate::api::GitRepoConfigSpec;
 use crate::git::{self, RepoUrl};
+use crate::leadership::{Roles, leads};
 use crate::rules::{ConfigObject, Configuration};
 use crate::status::{GitFailure, StatusBoard};
 
@@ -29,6 +30,7 @@ pub struct Prober {
     board: Arc<StatusBoard>,
     configuration: watch::Receiver<Option<Arc<Configuration>>>,
     work_dir: PathBuf,
+    roles: Roles,
 }
 
 type Name = (String, String);
@@ -51,17 +53,20 @@ impl Prober {
         board: Arc<StatusBoard>,
         configuration: watch::Receiver<Option<Arc<Configuration>>>,
         work_dir: PathBuf,
+        roles: Roles,
     ) -> Self {
         Self {
             client,
             board,
             configuration,
             work_dir,
+            roles,
         }
     }
 
-    /// Runs until dropped.
+    /// Runs until dropped. A follower asks nobody.
     pub async fn run(mut self) {
+        leads(&mut self.roles).await;
         let mut asked: BTreeMap<Name, Asked> = BTreeMap::new();
         let mut asking: JoinSet<(Name, Version, Result<(), GitFailure>)> = JoinSet::new();
         loop {

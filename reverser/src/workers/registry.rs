@@ -11,16 +11,21 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clones::Clones;
 use super::worker::Worker;
 use super::{Item, Queue};
 use crate::attribution::{Barrier, Store};
 use crate::change::{Cause, DestinationKey};
+use crate::git::Permit;
+use crate::leadership::Role;
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan, Plan};
 use crate::status::StatusBoard;
+
+/// In the work directory: the term of the clones beside it.
+const TERM_FILE: &str = "term";
 
 /// What all workers share.
 #[derive(Clone)]
@@ -43,6 +48,8 @@ pub struct WorkerSettings {
     pub board: Arc<StatusBoard>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Whether this process may push.
+    pub permit: Arc<dyn Permit>,
     /// True once the sidecar has replayed what it observed before we started.
     pub replayed: watch::Receiver<bool>,
     /// Holds changes back whose observations may still be on their way.
@@ -91,6 +98,22 @@ impl Workers {
             per_repo: Mutex::default(),
             handles: Mutex::default(),
             retiring: Mutex::default(),
+        }
+    }
+
+    /// Before the first plan, once this process leads: clones of an earlier term are removed. They may hold commits that were not
+    /// pushed when another pod took over, which must not be pushed any more. A container that was started again goes on with
+    /// the clones of its own term. Blocks while directories are removed.
+    pub fn begin(&self, role: &Role) {
+        let Some(term) = role.term() else { return };
+        let file = self.settings.work_dir.join(TERM_FILE);
+        if std::fs::read(&file).is_ok_and(|known| known == term.as_bytes()) {
+            return;
+        }
+        self.clones.remove_unused(std::iter::empty());
+        // Last: a process that is killed in between begins anew.
+        if let Err(error) = std::fs::write(&file, term.as_bytes()) {
+            warn!(%error, "cannot note the term; a restart fetches the clones again");
         }
     }
 

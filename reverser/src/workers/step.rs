@@ -14,7 +14,9 @@ use super::{Portion, UnpushedLimits, batch, claim};
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
-use crate::git::{CommitOutcome, Credentials, Engine, EngineError, EngineOptions, PushOutcome};
+use crate::git::{
+    CommitOutcome, Credentials, Engine, EngineError, EngineOptions, Permit, PushOutcome,
+};
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan};
 use crate::status::{CommitNote, StatusBoard};
@@ -34,6 +36,8 @@ pub(super) struct Context {
     pub(super) store: Arc<Store>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) metrics: Arc<Metrics>,
+    /// Whether this process may push.
+    pub(super) permit: Arc<dyn Permit>,
     /// Exceeded by one batch at most.
     pub(super) unpushed_limits: UnpushedLimits,
 }
@@ -131,7 +135,26 @@ impl Work {
             self.engine = None;
             self.unpushed = Unpushed::default();
         }
+        if outcome.as_ref().is_err_and(RoundError::is_superseded) {
+            self.forget(context);
+        }
         Round { outcome, found }
+    }
+
+    /// Another process leads. It finds out by itself what this one knew, and what was committed here must never be pushed: not
+    /// by a later process either.
+    fn forget(&mut self, context: &Context) {
+        self.batch.clear();
+        self.unpushed = Unpushed::default();
+        let Some(engine) = self.engine.as_mut().filter(|e| e.has_unpushed()) else {
+            return;
+        };
+        let commits = engine.unpushed();
+        match engine.drop_unpushed() {
+            Ok(()) => warn!(branch = %context.key, commits, "dropped what was not pushed"),
+            // The clone goes as a whole when this pod leads again.
+            Err(error) => warn!(branch = %context.key, %error, "cannot drop what was not pushed"),
+        }
     }
 
     fn commit_and_push(
@@ -143,7 +166,9 @@ impl Work {
         found: &mut Found,
         given_up: &AtomicBool,
     ) -> Result<(), RoundError> {
-        self.open(options)?;
+        // A round begins with what may be a replay, in opening the clone or in looking what the remote has.
+        context.permit.check()?;
+        self.open(context, options)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
         self.notice_moved(plan, found);
@@ -195,12 +220,14 @@ impl Work {
         at_bound
     }
 
-    fn open(&mut self, options: EngineOptions) -> Result<(), EngineError> {
+    fn open(&mut self, context: &Context, options: EngineOptions) -> Result<(), EngineError> {
         self.fresh = false;
         match &mut self.engine {
             Some(engine) => engine.set_options(options),
             None => {
-                self.engine = Some(Engine::open(options)?);
+                let mut engine = Engine::open(options)?;
+                engine.set_permit(context.permit.clone());
+                self.engine = Some(engine);
                 // Refusals stay, to be looked at again.
                 self.claims.retain(|_, (_, held)| !*held);
                 self.fresh = true;

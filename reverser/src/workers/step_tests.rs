@@ -9,7 +9,9 @@ use super::super::queue::Write;
 use super::*;
 use crate::attribution::{AttributionMetrics, Limits};
 use crate::change::{Operation, Who};
+use crate::git::Denied;
 use crate::git::testing::{Bed, git};
+use crate::leadership::Fence;
 use crate::rules::Operations;
 
 /// A worker's work, its queue and its remote.
@@ -39,6 +41,7 @@ impl Bench {
             store: Arc::new(Store::new(Limits::default(), attribution)),
             board: Arc::default(),
             metrics: Arc::new(Metrics::register(&registry).unwrap()),
+            permit: Arc::new(Fence::alone()),
             unpushed_limits,
         };
         Self {
@@ -275,4 +278,46 @@ fn a_check_that_gets_no_answer_is_made_again() {
     let round = bench.round();
     round.outcome.unwrap();
     assert_eq!(round.found.moved.len(), 1);
+}
+
+/// Lost as soon as it is set.
+#[derive(Debug, Default)]
+struct Lease(AtomicBool);
+
+impl Permit for Lease {
+    fn check(&self) -> Result<(), Denied> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(Denied::Lost);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_committed_and_not_pushed_is_dropped_with_the_lease() {
+    let lease = Arc::new(Lease::default());
+    let mut bench = Bench::new(UnpushedLimits::default());
+    bench.context.permit = lease.clone();
+    bench.change("a", "a: 1\n", "alice");
+    bench.rounds_until_all_is_pushed();
+    let tip = bench.bed.tip("main");
+    bench.remote_goes_away();
+    bench.change("a", "a: 2\n", "bob");
+    assert!(bench.round().outcome.is_err());
+    assert_eq!(bench.unpushed().0, 1);
+
+    lease.0.store(true, Ordering::SeqCst);
+    bench.remote_comes_back();
+    bench.change("a", "a: 3\n", "bob");
+    let error = bench.round().outcome.unwrap_err();
+    assert!(error.is_superseded(), "{error}");
+    assert_eq!(bench.unpushed(), (0, 0));
+    assert_eq!(bench.bed.tip("main"), tip);
+    // Not for a later process either.
+    bench.work = Work::default();
+    lease.0.store(false, Ordering::SeqCst);
+    bench.context.queue.close();
+    bench.round().outcome.unwrap();
+    assert_eq!(bench.bed.tip("main"), tip);
+    assert_eq!(bench.content("a"), "a: 1");
 }

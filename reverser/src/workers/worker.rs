@@ -10,6 +10,7 @@ use tracing::{error, warn};
 
 use super::clones::{Clones, HeldClone};
 use super::credentials::CredentialSource;
+use super::failure::NOT_LEADING;
 use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
 use super::step::{Context, GivenUp, Round, Work, engine_options};
@@ -74,6 +75,7 @@ impl Worker {
             store: settings.store.clone(),
             board: settings.board.clone(),
             metrics: settings.metrics.clone(),
+            permit: settings.permit.clone(),
             unpushed_limits: UnpushedLimits::default(),
         };
         let credentials = CredentialSource::new(settings.client.clone());
@@ -95,7 +97,7 @@ impl Worker {
         }
     }
 
-    /// Runs until retired, or until shutdown and then once more. A round that has begun is never
+    /// Runs until retired, or until shutdown and then until what waits is pushed. A round that has begun is never
     /// cut off: it has the clone, which is removed once the worker is retired.
     pub(super) async fn run(mut self) {
         self.work().await;
@@ -128,7 +130,11 @@ impl Worker {
                 Ok(()) => self.succeeded(),
                 Err(failure) if last => {
                     warn!(branch = %self.key, "not pushed before the end: {}", failure.message);
-                    return;
+                    if failure.needs_action || failure.reason == NOT_LEADING {
+                        return;
+                    }
+                    // Whoever drains the workers puts an end to it.
+                    tokio::time::sleep(BACKOFF.0.mul_f64(rand::random_range(0.8..1.0))).await;
                 }
                 Err(failure) => self.back_off(failure).await,
             }
@@ -281,7 +287,17 @@ impl Worker {
         let now = Instant::now();
         match self.queue.unsettled() {
             None => Coverage::Until(now),
-            Some(newest) => self.settings.barrier.pass(newest).await,
+            Some(newest) if self.settings.shutdown.is_cancelled() => {
+                self.settings.barrier.pass_last(newest).await
+            }
+            Some(newest) => {
+                let pass = self.settings.barrier.pass(newest);
+                // One that was begun before the end is not waited for any longer than one that is begun after it.
+                match self.settings.shutdown.run_until_cancelled(pass).await {
+                    Some(coverage) => coverage,
+                    None => self.settings.barrier.pass_last(newest).await,
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::attribution::{Asked, AttributionMetrics, Barrier, Limits, Presence, Sidecar, Store};
 use crate::change::DestinationKey;
 use crate::git::testing::Bed;
+use crate::leadership::Fence;
 use crate::observe::Metrics;
 use crate::rules::Plan;
 use crate::workers::claim::tests::destination;
@@ -56,6 +57,7 @@ fn settings(
         store: Arc::new(Store::new(Limits::default(), attribution)),
         board: Arc::default(),
         metrics: Arc::new(Metrics::register(&registry).unwrap()),
+        permit: Arc::new(Fence::alone()),
         replayed,
         barrier: Barrier::new(asked, reaches, presences),
         resync,

@@ -1,0 +1,62 @@
+//! The apiserver, the cluster, and who we are in it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, ResourceExt};
+use tracing::warn;
+
+use crate::args::Args;
+use crate::leadership::Candidate;
+
+/// Who this process is among its replicas; none without `--leader-elect`.
+pub(super) fn candidate(args: &Args, client: &Client) -> anyhow::Result<Option<Candidate>> {
+    if !args.leader_elect {
+        return Ok(None);
+    }
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let pod =
+        variable("POD_NAME").context("--leader-elect needs the name of the pod in $POD_NAME")?;
+    let namespace = variable("POD_NAMESPACE");
+    Ok(Some(Candidate {
+        namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+        lease: args.leader_elect_lease.clone(),
+        pod,
+    }))
+}
+
+pub(super) async fn connect(args: &Args) -> anyhow::Result<Client> {
+    let mut config = match &args.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path)?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer()
+            .await
+            .context("neither --kubeconfig nor $KUBECONFIG nor a ServiceAccount is there")?,
+    };
+    // Longer than the server lets a watch last (290 s): only a dead connection is silent for so long,
+    // and nothing else would ever tell.
+    config.read_timeout = Some(Duration::from_secs(295));
+    config.reset_reader_on_write = true;
+    Client::try_from(config).context("make a client for the apiserver")
+}
+
+/// The uid of kube-system stands for the cluster: it is there in every cluster and never changes.
+pub(super) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let mut wait = Duration::from_millis(500);
+    loop {
+        match namespaces.get("kube-system").await {
+            Ok(namespace) => return namespace.uid().context("kube-system has no uid"),
+            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
+                anyhow::bail!("namespace kube-system can't be read: {}", status.message)
+            }
+            Err(error) => warn!(%error, "the apiserver does not answer yet"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(10));
+    }
+}
