@@ -7,11 +7,15 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Parser;
 use common::client::{Authority, Identity, connect, get, post};
 use common::reverser::Reverser;
 use common::{eventually, review};
-use http::StatusCode;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -231,6 +235,35 @@ async fn health_and_metrics_are_served_while_the_reverser_is_away() {
     let metrics = get(running.metrics, "/metrics").await;
     assert!(metrics.contains("gitopsreverser_webhook_connected 0"));
     assert!(metrics.contains("gitopsreverser_webhook_certificate_expiry_timestamp_seconds 6"));
+}
+
+#[tokio::test]
+async fn a_connection_ends_once_admissions_belong_to_another_pod_and_new_ones_are_served() {
+    let bed = Bed::new();
+    let mut reverser = Reverser::listen(&bed.path().join("attribution.sock"));
+    let running = bed.start(&[]).await.unwrap();
+    reverser.greeted().await;
+    reverser.standing(true);
+    let open = || connect(running.admissions, &bed.authority, b"h2", None);
+    let io = TokioIo::new(open().await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    // Used, so that it would not be closed for two minutes.
+    let request = Request::post(format!("https://localhost{PATH}"))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(review("lab", "a"))))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(!connection.is_finished());
+
+    reverser.standing(false);
+    let ended = tokio::time::timeout(Duration::from_secs(60), connection).await;
+    ended.unwrap().unwrap().unwrap();
+    let (status, _) = post(open().await.unwrap(), PATH, review("lab", "b"))
+        .await
+        .unwrap();
+    assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use proto::v1::attribution_server::{Attribution, AttributionServer};
 use proto::v1::report_request::Message;
 use proto::v1::report_response::Message as Answer;
-use proto::v1::{Ack, InterestSet, Mark, ReportRequest, ReportResponse};
+use proto::v1::{Ack, InterestSet, Mark, ReportRequest, ReportResponse, Standing};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -127,6 +127,10 @@ impl Reverser {
 
     pub fn mark(&self, number: u64) {
         self.answer(Answer::Mark(Mark { number }));
+    }
+
+    pub fn standing(&self, receives: bool) {
+        self.answer(Answer::Standing(Standing { receives }));
     }
 
     /// What a reverser of another version says: nothing that is known here.
