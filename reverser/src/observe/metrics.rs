@@ -23,6 +23,8 @@ pub struct Metrics {
     pub repo_branch_active_workers: IntGauge,
     /// Changes that wait for Git workers.
     pub repo_branch_queue_depth: IntGauge,
+    /// Async tasks that have not ended.
+    pub tasks: IntGauge,
     /// Versions of a file that made way for newer ones because a queue was at its bound.
     pub versions_dropped_total: IntCounter,
     /// Seconds of a push, with everything that it retried.
@@ -102,6 +104,7 @@ impl Metrics {
                 "repo_branch_queue_depth",
                 "Changes that wait for Git workers.",
             )?,
+            tasks: gauge("tasks", "Async tasks that have not ended.")?,
             versions_dropped_total: counter(
                 "versions_dropped_total",
                 "Versions of a file that made way for newer ones because a queue was at its bound.",

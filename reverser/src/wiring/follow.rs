@@ -23,6 +23,10 @@ pub(super) fn gauges(
 ) -> impl Fn() + Send + Sync {
     move || {
         election.leader.set(fence.is_open().into());
+        let tasks = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
         let depth: usize = workers.depths().values().sum();
         metrics
             .repo_branch_queue_depth

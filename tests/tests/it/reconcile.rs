@@ -274,3 +274,101 @@ async fn a_type_that_appears_is_watched_and_one_that_goes_is_not() {
     })
     .await;
 }
+
+/// Tasks that have not ended, and sockets that are open.
+async fn running(reverser: &Reverser) -> (f64, usize) {
+    let metrics = reverser.reverser_metrics().await;
+    let tasks = metrics.get("gitopsreverser_tasks").unwrap();
+    let pid = reverser.pids()[0].unwrap();
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let sockets = links.filter(|link| link.to_string_lossy().starts_with("socket:"));
+    (tasks, sockets.count())
+}
+
+#[tokio::test]
+async fn types_that_go_leave_no_watch_no_task_and_no_connection() {
+    const TYPES: usize = 8;
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Options::default()).await.unwrap();
+    let lab = Lab::on(&plane, "gone")
+        .await
+        .watching(&["configmaps"])
+        .await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    let group = "gone.example.com";
+    let plurals: Vec<String> = (0..TYPES).map(|n| format!("gone{n}s")).collect();
+    lab.rule(
+        "gone",
+        json!([{"apiGroups": [group], "resources": plurals}]),
+    )
+    .await;
+    let crds: Api<DynamicObject> = Api::all_with(lab.client.clone(), &kube::api::ApiResource::erase::<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    >(&()));
+    // What is counted may stand still for a moment that is not the end: two equal counts, a second apart.
+    let settled = async || {
+        eventually(PATIENCE, || async {
+            let before = running(&reverser).await;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            let after = running(&reverser).await;
+            if before == after {
+                Ok(after)
+            } else {
+                Err(format!("{before:?}, {after:?}"))
+            }
+        })
+        .await
+    };
+    let before = settled().await;
+    for (number, plural) in plurals.iter().enumerate() {
+        let crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.{group}")},
+            "spec": {"group": group, "scope": "Namespaced",
+                "names": {"plural": plural, "singular": format!("gone{number}"), "kind": format!("Gone{number}")},
+                "versions": [{"name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
+        });
+        let name = format!("{plural}.{group}");
+        crds.patch(&name, &PatchParams::apply("test"), &Patch::Apply(crd))
+            .await
+            .unwrap();
+    }
+    let watched = async |wanted: usize| {
+        eventually(PATIENCE, || async {
+            let status = lab.status::<reverser::api::WatchRule>("gone").await;
+            match status["watchedTypes"].as_u64() {
+                Some(types) if types == wanted as u64 => Ok(()),
+                _ => Err(status.to_string()),
+            }
+        })
+        .await;
+    };
+    watched(TYPES).await;
+    let during = settled().await;
+    assert!(
+        during.0 >= before.0 + TYPES as f64,
+        "{before:?}, {during:?}"
+    );
+    for plural in &plurals {
+        crds.delete(&format!("{plural}.{group}"), &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+    watched(0).await;
+    eventually(PATIENCE * 2, || async {
+        let after = settled().await;
+        if after.0 <= before.0 && after.1 <= before.1 {
+            Ok(())
+        } else {
+            Err(format!(
+                "{before:?} before, {during:?} meanwhile, {after:?} after"
+            ))
+        }
+    })
+    .await;
+    eprintln!("gone: {before:?} before, {during:?} meanwhile");
+    reverser.stop().await.unwrap();
+}
