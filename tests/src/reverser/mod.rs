@@ -5,9 +5,11 @@ mod install;
 mod metrics;
 mod processes;
 mod ready;
+mod service;
 mod tap;
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +22,7 @@ pub use install::apply_crds;
 pub use metrics::Metrics;
 use processes::Addresses;
 pub use processes::Options;
+pub use service::Service;
 pub use tap::Relay;
 use tap::Tap;
 
@@ -208,6 +211,41 @@ impl Reverser {
         }
     }
 
+    /// How the reverser ended, or `None` while it runs or after it was killed from here.
+    pub fn reverser_ended(&self) -> Option<ExitStatus> {
+        self.reverser.lock().as_mut().and_then(Process::try_wait)
+    }
+
+    /// Asks the reverser to end (SIGTERM), and waits for that. Returns how it ended; `None` if it had to be killed.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn terminate_reverser(&self, grace: Duration) -> Option<ExitStatus> {
+        let process = self.reverser.lock().take();
+        match process {
+            Some(mut process) => process.terminate(grace).await,
+            None => panic!("there is no reverser to be ended"),
+        }
+    }
+
+    /// Asks the webhook to end, likewise.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn terminate_webhook(&self, grace: Duration) -> Option<ExitStatus> {
+        let process = self.webhook.lock().take();
+        match process {
+            Some(mut process) => process.terminate(grace).await,
+            None => panic!("there is no webhook to be ended"),
+        }
+    }
+
+    /// Where the webhook listens: `127.0.0.1:{port}`.
+    #[must_use]
+    pub fn webhook_address(&self) -> &str {
+        &self.addresses.webhook
+    }
+
     /// Tells the apiserver of the webhook, and waits until it calls it.
     ///
     /// # Errors
@@ -222,16 +260,8 @@ impl Reverser {
     /// # Errors
     /// If the apiserver refuses.
     pub async fn register_webhook_trusting(&self, ca_pem: &str) -> Result<()> {
-        let known = &self.registration;
-        let registration = Registration {
-            name: known.name.clone(),
-            // Another, as the one before is refused already.
-            probe: format!("gitops-reverser-{}", free_port()),
-            url: known.url.clone(),
-            ca_pem: ca_pem.to_owned(),
-            closed_port: known.closed_port,
-        };
-        registration.create(&self.access.client()).await
+        self.register_webhook_as(&self.registration.url, ca_pem)
+            .await
     }
 
     /// Tells the apiserver to post reviews to this URL instead, whose certificate is signed by the same authority, and waits
@@ -240,13 +270,22 @@ impl Reverser {
     /// # Errors
     /// If the apiserver refuses.
     pub async fn register_webhook_at(&self, url: &str) -> Result<()> {
+        self.register_webhook_as(url, &self.registration.ca_pem)
+            .await
+    }
+
+    /// Tells the apiserver to post reviews to this URL, and to trust these authorities (PEM), and waits until it does both.
+    ///
+    /// # Errors
+    /// If the apiserver refuses.
+    pub async fn register_webhook_as(&self, url: &str, ca_pem: &str) -> Result<()> {
         let known = &self.registration;
         let registration = Registration {
             name: known.name.clone(),
             // Another, as the one before is refused already.
             probe: format!("gitops-reverser-{}", free_port()),
             url: url.to_owned(),
-            ca_pem: known.ca_pem.clone(),
+            ca_pem: ca_pem.to_owned(),
             closed_port: known.closed_port,
         };
         registration.create(&self.access.client()).await

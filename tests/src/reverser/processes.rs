@@ -17,6 +17,8 @@ pub struct Options {
     pub reverser_args: Vec<String>,
     /// Further flags for the webhook, after ours.
     pub webhook_args: Vec<String>,
+    /// Environment variables of the reverser.
+    pub reverser_env: Vec<(String, String)>,
     /// What the reverser authenticates with; the administrator's kubeconfig if absent.
     pub kubeconfig: Option<PathBuf>,
     /// The last segment of the webhook's path, if there is to be one.
@@ -46,6 +48,7 @@ impl Default for Options {
         Self {
             reverser_args: Vec::new(),
             webhook_args: Vec::new(),
+            reverser_env: Vec::new(),
             kubeconfig: None,
             path_token: None,
             register_webhook: true,
@@ -75,8 +78,11 @@ impl Addresses {
 
 impl Reverser {
     pub(super) fn spawn_reverser(&self) -> Result<()> {
-        let process = self
-            .spec("gitops-reverser", &self.binaries.reverser)
+        let mut spec = self.spec("gitops-reverser", &self.binaries.reverser);
+        for (name, value) in &self.options.reverser_env {
+            spec = spec.env(name, value);
+        }
+        let process = spec
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
             .arg(format!("--work-dir={}", self.work_dir().display()))
             .arg(format!(
@@ -134,6 +140,8 @@ impl Reverser {
         let mut spec = Spec::new(name, program, self.directory.path())
             .dir(self.directory.path())
             .env_remove("KUBECONFIG")
+            .env_remove("POD_NAME")
+            .env_remove("POD_NAMESPACE")
             .arg("--log-format=text")
             .arg(format!("--log-level={}", self.options.log_level));
         for (variable, _) in std::env::vars_os() {

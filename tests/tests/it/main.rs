@@ -8,6 +8,8 @@ mod bad_input;
 mod certificates;
 mod cluster_rules;
 mod documentation;
+mod ending;
+mod failover;
 mod flood;
 mod grpcurl;
 mod joining;

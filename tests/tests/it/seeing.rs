@@ -84,6 +84,10 @@ async fn status_watches_and_workers_tell_what_is_going_on() {
     assert_eq!(status["clusterId"].as_str(), cluster.as_deref());
     assert_eq!(status["sidecarConnected"], true);
     assert_ne!(status["version"], "");
+    assert_eq!(
+        (&status["leader"], &status["role"]),
+        (&json!(true), &json!("alone"))
+    );
     for count in ["destinations", "watches", "workers"] {
         assert!(status[count].as_u64().unwrap() >= 1, "{count}: {status}");
     }
