@@ -7,6 +7,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tests::ControlPlane;
 use tests::assets::Assets;
+use tests::control_plane::AuditEvent;
 
 /// A cluster and an administrator's way into it.
 pub struct Cluster {
@@ -25,7 +26,15 @@ impl Cluster {
     /// # Errors
     /// If it does not start.
     pub async fn start() -> Result<Self> {
-        let plane = ControlPlane::start(tests::control_plane::Options::default()).await?;
+        Self::start_with(tests::control_plane::Options::default()).await
+    }
+
+    /// A control plane of one's own, with further flags.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_with(options: tests::control_plane::Options) -> Result<Self> {
+        let plane = ControlPlane::start(options).await?;
         let mut cluster = Self::at(plane.kubeconfig_path()).await?;
         cluster.plane = Some(plane);
         Ok(cluster)
@@ -56,6 +65,15 @@ impl Cluster {
             assets: Assets::locate()?,
             plane: None,
         })
+    }
+
+    /// What its apiserver was asked, where it is ours alone.
+    #[must_use]
+    pub fn audit_log(&self) -> Vec<AuditEvent> {
+        self.plane
+            .as_ref()
+            .map(ControlPlane::audit_log)
+            .unwrap_or_default()
     }
 
     /// Whether it ends with us, so that nothing on it needs to be cleaned up.

@@ -57,6 +57,20 @@ impl Pod {
         deployment: &Deployment,
         programs: &Path,
     ) -> Result<Self> {
+        let name = deployment.metadata.name.as_deref().unwrap_or_default();
+        Self::start_as(&format!("{name}-0"), cluster, deployment, programs).await
+    }
+
+    /// The same as the pod of this name: one of several replicas.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn start_as(
+        name: &str,
+        cluster: &Cluster,
+        deployment: &Deployment,
+        programs: &Path,
+    ) -> Result<Self> {
         let template = &deployment
             .spec
             .as_ref()
@@ -67,10 +81,7 @@ impl Pod {
             .as_ref()
             .context("the Deployment has no pod")?;
         let identity = PodIdentity {
-            name: format!(
-                "{}-0",
-                deployment.metadata.name.as_deref().unwrap_or_default()
-            ),
+            name: name.to_owned(),
             namespace: deployment.metadata.namespace.clone().unwrap_or_default(),
             service_account: service_account(spec),
         };

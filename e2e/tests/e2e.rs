@@ -1,5 +1,8 @@
 //! The chart on a real control plane. `make test-e2e` runs these; they need the two programs, and Helm, which is built once.
 
+#[path = "e2e/replicas.rs"]
+mod replicas;
+
 use std::process::Command;
 use std::time::Duration;
 

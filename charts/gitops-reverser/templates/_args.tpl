@@ -16,6 +16,9 @@
 - --grpc-bind-address={{ .grpcBindAddress }}
 - --introspection-bind-address={{ .introspectionBindAddress }}
 - --leader-elect={{ include "gitops-reverser.leaderElect" $ | default "false" }}
+{{- if include "gitops-reverser.leaderElect" $ }}
+- --leader-elect-lease={{ include "gitops-reverser.leaseName" $ }}
+{{- end }}
 - --metrics-bind-address={{ .metricsBindAddress }}
 - --health-probe-bind-address={{ .healthProbeBindAddress }}
 {{- with .kubeconfig }}

@@ -60,6 +60,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if or $several $asked }}true{{ end }}
 {{- end }}
 
+{{- define "gitops-reverser.leaseName" -}}
+{{- default (include "gitops-reverser.fullname" .) .Values.reverser.leaderElectLease }}
+{{- end }}
+
 {{/* "true" or nothing. */}}
 {{- define "gitops-reverser.rbacWatchAll" -}}
 {{- if kindIs "invalid" .Values.rbac.watchAll }}
