@@ -206,7 +206,7 @@ async fn nothing_is_told_before_the_reverser_answers() {
     let delivery = outbox.deliver(observation("b")).now_or_never();
     assert_eq!(delivery, Some(Delivery::Unconfirmed));
     link.acknowledge(0);
-    assert_eq!(wire(&mut transmissions), ["1:a", "2:b", "replayed"]);
+    assert_eq!(wire(&mut transmissions), ["1:a", "replayed", "2:b"]);
 }
 
 #[tokio::test(start_paused = true)]
