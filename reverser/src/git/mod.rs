@@ -30,6 +30,7 @@ mod session;
 mod signals;
 mod sockets;
 mod ssh;
+mod stand_in;
 mod store;
 mod tls;
 mod tree;

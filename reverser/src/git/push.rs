@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use git2::{ErrorClass, ErrorCode, Oid, PushOptions};
+use git2::{ErrorClass, ErrorCode, Oid, PushOptions, Repository};
 use rand::Rng as _;
 
 use super::engine::Engine;
@@ -11,6 +11,7 @@ use super::error::{EngineError, PushError, RemoteError};
 use super::fetch::RefreshOutcome;
 use super::permit::Denied;
 use super::session::Session;
+use super::stand_in;
 use super::store::LOCAL_REF;
 use super::url::Scheme;
 use super::wire::{ADDRESS, Armed, Push};
@@ -167,10 +168,11 @@ impl Engine {
         options.custom_headers(&headers);
         let pushed = match self.outgoing(tip) {
             Err(error) => return Attempt::Broken(error),
-            Ok((address, what, _armed)) => {
-                let refspec = format!("{what}:refs/heads/{}", self.options.branch);
-                let repository = self.store.repository();
-                let remote = repository.remote_anonymous(&address);
+            Ok(outgoing) => {
+                let refspec = format!("{}:refs/heads/{}", outgoing.what, self.options.branch);
+                let repository = outgoing.stand_in.as_ref();
+                let repository = repository.unwrap_or_else(|| self.store.repository());
+                let remote = repository.remote_anonymous(&outgoing.address);
                 remote.and_then(|mut remote| remote.push(&[&refspec], Some(&mut options)))
             }
         };
@@ -215,18 +217,31 @@ impl Engine {
     }
 }
 
-type Outgoing = (String, String, Option<Armed>);
+/// What libgit2 is to push where.
+struct Outgoing {
+    address: String,
+    what: String,
+    /// From where, if not from the clone.
+    stand_in: Option<Repository>,
+    /// The push that stands behind it.
+    _armed: Option<Armed>,
+}
 
 impl Engine {
-    /// What libgit2 is to push where, and the push that stands behind it.
     fn outgoing(&self, tip: Oid) -> Result<Outgoing, EngineError> {
         let url = self.options.url.for_transport();
         let scheme = self.options.url.scheme();
         if scheme == Scheme::File {
             // libgit2's local transport has nothing below it.
-            return Ok((url, LOCAL_REF.to_owned(), None));
+            return Ok(Outgoing {
+                address: url,
+                what: LOCAL_REF.to_owned(),
+                stand_in: None,
+                _armed: None,
+            });
         }
-        let pretended = self.store.empty_file()?;
+        let (stand_in, pretended) = stand_in::repository()
+            .map_err(|error| EngineError::local("cannot prepare a push", &error))?;
         let objects = self.unpushed.iter().flat_map(|made| &made.objects);
         let push = Push {
             url,
@@ -235,12 +250,13 @@ impl Engine {
             commit: tip,
             pack: self.store.stream(objects.copied())?,
         };
-        // Forward it is all the same: libgit2 can't see that, and the server looks for itself.
-        Ok((
-            ADDRESS.to_owned(),
-            format!("+{pretended}"),
-            Some(Armed::new(push)),
-        ))
+        Ok(Outgoing {
+            address: ADDRESS.to_owned(),
+            // Forward it is all the same: libgit2 can't see that, and the server looks for itself.
+            what: format!("+{pretended}"),
+            stand_in: Some(stand_in),
+            _armed: Some(Armed::new(push)),
+        })
     }
 }
 

@@ -215,13 +215,6 @@ impl Store {
         Ok(())
     }
 
-    /// An object that stands for what libgit2 can't see.
-    pub(super) fn empty_file(&self) -> Result<Oid, EngineError> {
-        self.repository
-            .blob(&[])
-            .map_err(|error| EngineError::local("cannot write to the clone", &error))
-    }
-
     /// A pack of these objects, all of them saved.
     pub(super) fn stream(&self, objects: impl Iterator<Item = Oid>) -> Result<Stream, EngineError> {
         let odb = self.odb()?;
