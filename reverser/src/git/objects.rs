@@ -83,7 +83,8 @@ impl Objects<'_> {
         bytes: &[u8],
         segments: &[Segment],
     ) -> Oid {
-        let mut tree = Vec::new();
+        // What is put in is seldom longer than what it takes the place of.
+        let mut tree = Vec::with_capacity(bytes.len() + 64);
         for segment in segments {
             match segment {
                 Segment::Kept(range) => tree.extend_from_slice(&bytes[range.clone()]),

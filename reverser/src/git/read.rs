@@ -106,11 +106,11 @@ impl Engine {
                     continue;
                 };
                 if entry.is_tree() {
-                    pending.push((format!("{prefix}{name}/"), entry.oid));
+                    pending.push((format!("{prefix}{name}/"), entry.oid()));
                 } else if entry.is_file() {
                     files.push(FileEntry {
                         path: format!("{prefix}{name}"),
-                        oid: entry.oid,
+                        oid: entry.oid(),
                     });
                 }
             }
@@ -187,7 +187,7 @@ impl Engine {
         }
         let bytes = self.read_tree(tree)?;
         let found = |entry: Entry<'_>| Found {
-            oid: entry.oid,
+            oid: entry.oid(),
             is_tree: entry.is_tree(),
             is_file: entry.is_file(),
         };

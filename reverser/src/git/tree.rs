@@ -5,12 +5,13 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 use git2::Oid;
 
 use super::error::EngineError;
-use super::object::Kind;
+use super::object::{self, Kind};
 use super::objects::Objects;
 use super::pack::Segment;
 use super::path::PathError;
@@ -25,13 +26,21 @@ const TREE_MODE: &[u8] = b"40000";
 pub(super) struct Entry<'a> {
     mode: &'a [u8],
     pub(super) name: &'a [u8],
-    pub(super) oid: Oid,
+    id: &'a [u8],
     /// Where it begins.
     at: usize,
-    raw: &'a [u8],
 }
 
-impl<'a> Entry<'a> {
+impl Entry<'_> {
+    pub(super) fn oid(&self) -> Oid {
+        object::oid(self.id)
+    }
+
+    fn range(&self) -> Range<usize> {
+        let length = self.mode.len() + 1 + self.name.len() + 1 + self.id.len();
+        self.at..self.at + length
+    }
+
     pub(super) fn is_tree(&self) -> bool {
         matches!(self.mode, b"40000" | b"040000")
     }
@@ -44,20 +53,19 @@ impl<'a> Entry<'a> {
 
 /// Ends early at bytes that are no entry.
 pub(super) fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    let mut rest = bytes;
+    let mut at = 0;
     std::iter::from_fn(move || {
-        let space = rest.iter().position(|byte| *byte == b' ')?;
-        let zero = rest.iter().position(|byte| *byte == 0)?;
-        let raw = rest.get(..zero + 21)?;
-        let oid = Oid::from_bytes(&raw[zero + 1..]).ok()?;
+        let rest = &bytes[at..];
+        let zero = memchr::memchr(0, rest)?;
+        // Behind a mode, which is short.
+        let space = rest[..zero].iter().position(|byte| *byte == b' ')?;
         let entry = Entry {
-            mode: &raw[..space],
-            name: raw.get(space + 1..zero)?,
-            oid,
-            at: bytes.len() - rest.len(),
-            raw,
+            mode: &rest[..space],
+            name: &rest[space + 1..zero],
+            id: rest.get(zero + 1..zero + 21)?,
+            at,
         };
-        rest = &rest[raw.len()..];
+        at += zero + 21;
         Some(entry)
     })
 }
@@ -157,22 +165,23 @@ impl<'a> Edits<'a> {
         let mut splice = Splice::default();
         let mut met = HashSet::with_capacity(self.by_name.len());
         for entry in entries(&bytes) {
+            splice.end = entry.range().end;
             match self.by_name.get(entry.name) {
-                None => splice.keep(entry),
+                None => {}
                 // Twice in a tree: somebody's mistake, which ends here.
-                Some(_) if !met.insert(entry.name) => splice.changed = true,
-                Some(node) => node.apply(objects, entry, &mut splice, applied)?,
+                Some(_) if !met.insert(entry.name) => splice.remove(&entry),
+                Some(node) => node.apply(objects, &entry, &mut splice, applied)?,
             }
         }
         for (name, node) in &self.by_name {
             if !met.contains(name) {
-                node.create(objects, name, &mut splice, applied)?;
+                node.create(objects, name, None, &mut splice, applied)?;
             }
         }
-        if !splice.changed {
+        if splice.is_empty() {
             return Ok(base);
         }
-        let segments = splice.into_segments();
+        let segments = splice.into_segments(&bytes);
         if segments.is_empty() {
             return Ok(None);
         }
@@ -182,38 +191,37 @@ impl<'a> Edits<'a> {
 
 impl Node<'_> {
     /// On what stands there.
-    fn apply<'t>(
+    fn apply(
         &self,
         objects: &mut Objects<'_>,
-        entry: Entry<'t>,
-        splice: &mut Splice<'t>,
+        entry: &Entry<'_>,
+        splice: &mut Splice,
         applied: &mut Applied,
     ) -> Result<(), EngineError> {
         let removes = matches!(self.file, Some(Edit::Remove));
         if self.writes_file() {
-            if entry.is_file() && self.file.and_then(|edit| edit.oid()) == Some(entry.oid) {
-                splice.keep(entry);
+            if entry.is_file() && self.file.and_then(|edit| edit.oid()) == Some(entry.oid()) {
                 return Ok(());
             }
-            return self.create(objects, entry.name, splice, applied);
+            return self.create(objects, entry.name, Some(entry), splice, applied);
         }
         if entry.is_tree() {
-            match self.folder.apply(objects, Some(entry.oid), applied)? {
-                Some(oid) if oid == entry.oid => splice.keep(entry),
-                Some(oid) => splice.put(entry.name, TREE_MODE, oid),
-                None => splice.changed = true,
+            let before = entry.oid();
+            match self.folder.apply(objects, Some(before), applied)? {
+                Some(oid) if oid == before => {}
+                Some(oid) => splice.put(entry.name, TREE_MODE, oid, Some(entry)),
+                None => splice.remove(entry),
             }
             return Ok(());
         }
         if removes {
             applied.deleted += 1;
-            splice.changed = true;
         }
         if self.writes_below() {
-            return self.create(objects, entry.name, splice, applied);
+            return self.create(objects, entry.name, Some(entry), splice, applied);
         }
-        if !removes {
-            splice.keep(entry);
+        if removes {
+            splice.remove(entry);
         }
         Ok(())
     }
@@ -223,7 +231,8 @@ impl Node<'_> {
         &self,
         objects: &mut Objects<'_>,
         name: &[u8],
-        splice: &mut Splice<'_>,
+        instead_of: Option<&Entry<'_>>,
+        splice: &mut Splice,
         applied: &mut Applied,
     ) -> Result<(), EngineError> {
         let put = match self.file {
@@ -240,49 +249,80 @@ impl Node<'_> {
         };
         if let Some(oid) = put {
             applied.written += 1;
-            splice.put(name, FILE_MODE, oid);
+            splice.put(name, FILE_MODE, oid, instead_of);
         } else if let Some(oid) = self.folder.apply(objects, None, applied)? {
-            splice.put(name, TREE_MODE, oid);
+            splice.put(name, TREE_MODE, oid, instead_of);
         }
         Ok(())
     }
 }
 
-/// Kept entries in their order, new ones to go between them.
+/// What becomes of the bytes of a tree.
 #[derive(Default)]
-struct Splice<'a> {
-    kept: Vec<Entry<'a>>,
-    /// By sort key.
-    put: BTreeMap<Vec<u8>, Vec<u8>>,
-    changed: bool,
+struct Splice {
+    /// Where each entry that goes was, and what comes there instead, by its sort key.
+    replaced: Vec<(Range<usize>, Vec<u8>, Vec<u8>)>,
+    /// By sort key: where they go is looked for at the end.
+    added: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Of the last entry.
+    end: usize,
 }
 
-impl<'a> Splice<'a> {
-    fn keep(&mut self, entry: Entry<'a>) {
-        self.kept.push(entry);
+impl Splice {
+    fn remove(&mut self, entry: &Entry<'_>) {
+        self.replaced.push((entry.range(), Vec::new(), Vec::new()));
     }
 
-    fn put(&mut self, name: &[u8], mode: &[u8], oid: Oid) {
+    fn put(&mut self, name: &[u8], mode: &[u8], oid: Oid, instead_of: Option<&Entry<'_>>) {
         let raw = [mode, b" ", name, b"\0", oid.as_bytes()].concat();
-        self.put.insert(sort_key(name, mode == TREE_MODE), raw);
-        self.changed = true;
+        let key = sort_key(name, mode == TREE_MODE);
+        match instead_of {
+            // Sorted as that one was.
+            Some(entry) if entry.is_tree() == (mode == TREE_MODE) => {
+                self.replaced.push((entry.range(), key, raw));
+            }
+            Some(entry) => {
+                self.remove(entry);
+                self.added.insert(key, raw);
+            }
+            None => drop(self.added.insert(key, raw)),
+        }
     }
 
-    /// What is kept and what is new, in the order of the new tree.
-    fn into_segments(self) -> Vec<Segment> {
-        let mut segments = Vec::new();
-        let mut put = self.put.into_iter().peekable();
-        for entry in self.kept {
-            while let Some((_, raw)) = put.next_if(|(key, _)| goes_before(key, &entry)) {
-                segments.push(Segment::New(raw));
-            }
-            let end = entry.at + entry.raw.len();
-            match segments.last_mut() {
-                Some(Segment::Kept(before)) if before.end == entry.at => before.end = end,
-                _ => segments.push(Segment::Kept(entry.at..end)),
+    fn is_empty(&self) -> bool {
+        self.replaced.is_empty() && self.added.is_empty()
+    }
+
+    /// What is kept of `bytes` and what is new, in the order of the new tree.
+    fn into_segments(mut self, bytes: &[u8]) -> Vec<Segment> {
+        let mut added = self.added.into_iter().peekable();
+        if added.peek().is_some() {
+            for entry in entries(bytes) {
+                while let Some((key, raw)) = added.next_if(|(key, _)| goes_before(key, &entry)) {
+                    self.replaced.push((entry.at..entry.at, key, raw));
+                }
             }
         }
-        segments.extend(put.map(|(_, raw)| Segment::New(raw)));
+        self.replaced
+            .extend(added.map(|(key, raw)| (self.end..self.end, key, raw)));
+        self.replaced
+            .sort_unstable_by(|(one, key, _), (other, others, _)| {
+                (one.start, key).cmp(&(other.start, others))
+            });
+        let mut segments = Vec::with_capacity(2 * self.replaced.len() + 1);
+        let mut kept = 0;
+        for (range, _, raw) in self.replaced {
+            if kept < range.start {
+                segments.push(Segment::Kept(kept..range.start));
+            }
+            if !raw.is_empty() {
+                segments.push(Segment::New(raw));
+            }
+            kept = kept.max(range.end);
+        }
+        if kept < self.end {
+            segments.push(Segment::Kept(kept..self.end));
+        }
         segments
     }
 }
@@ -339,11 +379,11 @@ pub(super) fn compare(
         let names: BTreeSet<&[u8]> = olds.keys().chain(news.keys()).copied().collect();
         for name in names {
             let path = [&prefix, name].concat();
-            let tree = |entry: &Entry<'_>| entry.is_tree().then_some(entry.oid);
+            let tree = |entry: &Entry<'_>| entry.is_tree().then(|| entry.oid());
             match (olds.get(name), news.get(name)) {
-                (Some(was), Some(is)) if was.oid == is.oid && was.mode == is.mode => {}
+                (Some(was), Some(is)) if was.id == is.id && was.mode == is.mode => {}
                 (Some(was), None) if !was.is_tree() => difference.files.push((path, None)),
-                (_, Some(is)) if !is.is_tree() => difference.files.push((path, Some(is.oid))),
+                (_, Some(is)) if !is.is_tree() => difference.files.push((path, Some(is.oid()))),
                 (was, is) => {
                     let below = [&path[..], b"/"].concat();
                     pending.push((was.and_then(tree), is.and_then(tree), below));
