@@ -7,6 +7,7 @@ mod delta;
 mod draft;
 mod entry;
 mod file;
+mod quick;
 mod stream;
 
 pub(super) use delta::{Delta, Segment};
