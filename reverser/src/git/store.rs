@@ -8,7 +8,7 @@ use git2::{Oid, Repository};
 
 use super::directory;
 use super::error::EngineError;
-use super::object::{CommitText, Kind};
+use super::object::{CommitText, Kind, hash};
 use super::objects::{Kept, Objects};
 use super::pack::{Draft, Encoder, Stream};
 use super::packs::Packs;
@@ -93,14 +93,10 @@ impl Store {
         }
     }
 
-    /// libgit2 compares the id with the content.
     fn read_saved(&self, oid: Oid, kind: Kind) -> Result<Vec<u8>, EngineError> {
-        let odb = self.odb()?;
-        let object = odb
-            .read(oid)
-            .map_err(|error| EngineError::local("cannot read an object", &error))?;
-        if object.kind() == kind.git() {
-            Ok(object.data().to_vec())
+        let (found, data) = read(&self.odb()?, oid)?;
+        if found == kind {
+            Ok(data)
         } else {
             let message = format!("{oid} is not a {}", kind.name());
             Err(EngineError::corrupt("cannot read an object", message))
@@ -220,14 +216,9 @@ impl Store {
         let odb = self.odb()?;
         let mut encoder = Encoder::default();
         self.packs.stream(objects, |oid| {
-            let object = odb
-                .read(oid)
-                .map_err(|error| EngineError::local("cannot read an object to push", &error))?;
-            let kind = Kind::of(object.kind()).ok_or_else(|| {
-                EngineError::corrupt("cannot push an object", format!("{oid} is none of ours"))
-            })?;
+            let (kind, data) = read(&odb, oid)?;
             let mut bytes = Vec::new();
-            encoder.whole(kind, object.data(), &mut bytes);
+            encoder.whole(kind, &data, &mut bytes);
             Ok(bytes)
         })
     }
@@ -241,4 +232,20 @@ impl Store {
             .map(|folder| std::fs::read_dir(folder.path()).unwrap().count())
             .sum()
     }
+}
+
+/// An object of the clone, compared with its id.
+fn read(odb: &git2::Odb<'_>, oid: Oid) -> Result<(Kind, Vec<u8>), EngineError> {
+    let object = odb
+        .read(oid)
+        .map_err(|error| EngineError::local("cannot read an object", &error))?;
+    let corrupt = |what: &str| {
+        let message = format!("{oid} {what}");
+        EngineError::corrupt("cannot read an object", message)
+    };
+    let kind = Kind::of(object.kind()).ok_or_else(|| corrupt("is none of ours"))?;
+    if hash(kind, object.data()) != oid {
+        return Err(corrupt("has another content"));
+    }
+    Ok((kind, object.data().to_vec()))
 }

@@ -107,6 +107,8 @@ fn set_options(home: &Path, timeouts: Timeouts) -> Result<(), git2::Error> {
         if status < 0 {
             return Err(git2::Error::last_error(status));
         }
+        // What is read is compared with its id by ourselves, in a quarter of the time (see `store`).
+        opts::strict_hash_verification(false);
         super::wire::register()?;
         super::sockets::register()
     }

@@ -281,6 +281,30 @@ fn damaged_clones_are_replaced() {
     }
 }
 
+/// libgit2 is told not to look, as it takes longer over it than over all else.
+#[test]
+fn what_is_read_is_compared_with_its_id() {
+    git2::opts::strict_hash_verification(false);
+    let bed = Bed::with_readme();
+    let engine = bed.open("main");
+    let oid = crate::git::blob_id(b"a\n");
+    let hex = oid.to_string();
+    let folder = bed.work_dir().join("objects").join(&hex[..2]);
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |content: &[u8]| {
+        let file = std::fs::File::create(folder.join(&hex[2..])).unwrap();
+        let mut file = flate2::write::ZlibEncoder::new(file, flate2::Compression::fast());
+        file.write_all(b"blob 2\0").unwrap();
+        file.write_all(content).unwrap();
+        file.finish().unwrap();
+    };
+    write(b"a\n");
+    assert_eq!(engine.read_blob(oid).unwrap(), b"a\n");
+    write(b"b\n");
+    let error = engine.read_blob(oid).unwrap_err();
+    assert!(error.is_corrupt_clone(), "{error}");
+}
+
 #[test]
 fn locks_of_a_killed_process_stop_nobody() {
     let bed = Bed::with_readme();
