@@ -25,6 +25,7 @@ mod read;
 mod record;
 mod replay;
 mod resume;
+mod said;
 mod scrub;
 mod session;
 mod signals;

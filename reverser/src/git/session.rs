@@ -10,6 +10,7 @@ use git2::{
 
 use super::credentials::{Auth, Credentials};
 use super::error::RemoteError;
+use super::said::Said;
 use super::scrub::scrub;
 use super::signals::Blocked;
 use super::sockets;
@@ -17,16 +18,13 @@ use super::ssh;
 use super::timeouts;
 use super::url::RepoUrl;
 
-/// The server's words kept, in bytes.
-const MAX_SAID: usize = 4096;
-
 pub(super) struct Session<'a> {
     url: &'a RepoUrl,
     credentials: &'a Credentials,
     /// Of the step that it is in.
     deadline: Cell<Instant>,
     total: Cell<Duration>,
-    said: RefCell<Vec<u8>>,
+    said: RefCell<Said>,
     /// Why we don't trust the server. libgit2's SSH transport has words of its own for it.
     distrust: RefCell<Option<String>>,
     _signals: Blocked,
@@ -94,7 +92,7 @@ impl<'a> Session<'a> {
         callbacks.certificate_check(|certificate, host| self.check_certificate(certificate, host));
         callbacks.transfer_progress(|_| self.in_time());
         callbacks.sideband_progress(|said| {
-            write_down(&mut self.said.borrow_mut(), said);
+            self.said.borrow_mut().write_down(said);
             self.in_time()
         });
         callbacks
@@ -107,14 +105,7 @@ impl<'a> Session<'a> {
 
     /// Fit to be shown; empty where the server said nothing.
     pub(super) fn said(&self) -> String {
-        let said = self.said.borrow();
-        let text = String::from_utf8_lossy(&said);
-        let lines: Vec<&str> = text
-            .split('\n')
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        scrub(&lines.join(" "))
+        scrub(&self.said.borrow().words())
     }
 
     pub(super) fn error(&self, error: &git2::Error) -> RemoteError {
@@ -204,38 +195,5 @@ impl<'a> Session<'a> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         sockets::set_deadline(None);
-    }
-}
-
-/// As a terminal shows it: what comes behind a carriage return takes the place of its line, so that progress does not drown what
-/// is of interest.
-fn write_down(all: &mut Vec<u8>, said: &[u8]) {
-    for &byte in said {
-        if byte != b'\n' && all.last() == Some(&b'\r') {
-            let line = all.iter().rposition(|byte| *byte == b'\n');
-            all.truncate(line.map_or(0, |end| end + 1));
-        }
-        if all.len() < MAX_SAID {
-            all.push(byte);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_does_not_drown_what_the_server_says() {
-        let mut all = Vec::new();
-        write_down(&mut all, b"hello\r\n");
-        for percent in 0..100_000 {
-            write_down(&mut all, format!("Resolving: {percent}\r").as_bytes());
-        }
-        write_down(&mut all, b"Resolving: done.\nhook ");
-        write_down(&mut all, b"declined\n");
-        assert_eq!(all, b"hello\r\nResolving: done.\nhook declined\n");
-        write_down(&mut all, &[b'x'; 2 * MAX_SAID]);
-        assert_eq!(all.len(), MAX_SAID);
     }
 }
