@@ -8,6 +8,8 @@
 mod dripping;
 #[path = "git_engine/faults.rs"]
 mod faults;
+#[path = "git_engine/growth.rs"]
+mod growth;
 #[path = "git_engine/killed.rs"]
 mod killed;
 

@@ -72,6 +72,7 @@ fn reuse(directory: &Path, url: &RepoUrl, branch: &str) -> Result<Repository, gi
 /// A process that was killed leaves locks, which would stop this one for good, and packs half written. The directory is
 /// ours alone. Best effort: what can't be removed will be an error later, if it matters.
 fn remove_leftovers(clone: &Path) {
+    let _ = std::fs::remove_dir_all(clone.join(super::renew::FOLDER));
     let packs = clone.join("objects/pack");
     let leftover = |folder: &str, name: &str| match folder {
         // A pack without its index is one that was under way.

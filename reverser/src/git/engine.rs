@@ -130,16 +130,26 @@ impl Engine {
         engine.list_directories("")?;
         engine.persist()?;
         engine.prune()?;
-        engine.size_at_opening = engine.store.packs.size().1;
+        engine.note_size();
         Ok(engine)
     }
 
     /// Whether the clone has become slow: opening the engine again replaces it.
     #[must_use]
     pub fn is_overgrown(&self) -> bool {
-        let (packs, bytes) = self.store.packs.size();
+        self.unpushed.is_empty() && self.has_outgrown()
+    }
+
+    /// Whether there is too much in the clone besides what is to be pushed, which has bounds of its own.
+    pub(super) fn has_outgrown(&self) -> bool {
+        let (packs, bytes) = self.store.packs.size_of_others();
         let grown = bytes.saturating_sub(self.size_at_opening);
-        self.unpushed.is_empty() && (packs > MAX_PACKS || grown > self.size_at_opening + MAX_GROWTH)
+        packs > MAX_PACKS || grown > self.size_at_opening + MAX_GROWTH
+    }
+
+    /// Growth counts from here on.
+    pub(super) fn note_size(&mut self) {
+        self.size_at_opening = self.store.packs.size_of_others().1;
     }
 
     pub(super) fn fetch(&mut self) -> Result<Tips, EngineError> {

@@ -58,6 +58,7 @@ impl Engine {
         self.remote = tips.branch;
         self.persist()?;
         self.prune()?;
+        self.renew_if_outgrown();
         Ok(RefreshOutcome::Moved {
             from,
             to: tips.base,

@@ -23,6 +23,7 @@ mod probe;
 mod push;
 mod read;
 mod record;
+mod renew;
 mod replay;
 mod resume;
 mod said;

@@ -62,6 +62,34 @@ impl Packs {
         }
     }
 
+    /// Makes one of the packs with what is to be pushed where there are many: a remote that takes nothing gets one more with each
+    /// round. Whether packs were removed that an open handle knows of.
+    pub(super) fn merge_unpushed(&mut self) -> bool {
+        if self.unpushed.len() < PER_GENERATION || self.unpushed_bytes > MAX_CONCATENATED {
+            return false;
+        }
+        let read = |pack: PathBuf| {
+            let entries = pack::read_index(&pack)?;
+            Ok::<_, io::Error>(Written { pack, entries })
+        };
+        let whole = match pack::concatenate(&self.directory, &self.unpushed).and_then(read) {
+            Ok(whole) => whole,
+            Err(error) => {
+                tracing::debug!(%error, "cannot make one pack of those that wait");
+                return false;
+            }
+        };
+        self.objects.clear();
+        self.unpushed_bytes = 0;
+        for pack in std::mem::take(&mut self.unpushed) {
+            if pack != whole.pack {
+                remove(&pack);
+            }
+        }
+        self.add(whole);
+        true
+    }
+
     /// Whether it is on disk, and not at the remote.
     pub(super) fn contains(&self, oid: Oid) -> bool {
         self.objects.contains_key(&oid)
@@ -102,14 +130,50 @@ impl Packs {
         self.unpushed.len() < before
     }
 
-    /// How many packs there are, others' too, and the bytes of all of them.
+    /// How many packs there are besides those with what is to be pushed, and their bytes.
+    pub(super) fn size_of_others(&self) -> (usize, u64) {
+        size(&self.others())
+    }
+
+    #[cfg(test)]
     pub(super) fn size(&self) -> (usize, u64) {
+        size(&[self.others(), self.unpushed.clone()].concat())
+    }
+
+    fn others(&self) -> Vec<PathBuf> {
         let files = std::fs::read_dir(&self.directory);
         let files = files.into_iter().flatten().filter_map(Result::ok);
-        let sizes = files
-            .filter(|file| file.path().extension().is_some_and(|e| e == "pack"))
-            .filter_map(|file| Some(file.metadata().ok()?.len()));
-        sizes.fold((0, 0), |(packs, bytes), size| (packs + 1, bytes + size))
+        files
+            .map(|file| file.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "pack"))
+            .filter(|path| !self.unpushed.contains(path))
+            .collect()
+    }
+
+    /// Moves the packs of `directory` here, and removes all others but those with what is to be pushed.
+    ///
+    /// # Errors
+    /// Those of the disk. No object is missing then that was there.
+    pub(super) fn take_in_place_of_others(&mut self, directory: &Path) -> io::Result<()> {
+        let mut taken = HashSet::new();
+        for file in std::fs::read_dir(directory)? {
+            let pack = file?.path();
+            if pack.extension().is_none_or(|e| e != "pack") {
+                continue;
+            }
+            let here = self.directory.join(pack.file_name().unwrap_or_default());
+            std::fs::rename(&pack, &here)?;
+            // Last: a pack without it is not there.
+            std::fs::rename(pack.with_extension("idx"), here.with_extension("idx"))?;
+            taken.insert(here);
+        }
+        self.generations.clear();
+        for pack in self.others() {
+            if !taken.contains(&pack) {
+                remove(&pack);
+            }
+        }
+        Ok(())
     }
 
     /// A pack of these objects. Those that are not in `unpushed` are asked for: compressed, with their header.
@@ -194,6 +258,13 @@ impl Packs {
         self.generations[generation + 1].push(whole);
         true
     }
+}
+
+fn size(packs: &[PathBuf]) -> (usize, u64) {
+    let files = packs.iter().filter_map(|pack| std::fs::metadata(pack).ok());
+    files.fold((0, 0), |(packs, bytes), file| {
+        (packs + 1, bytes + file.len())
+    })
 }
 
 fn bytes(entries: &[Indexed]) -> u64 {

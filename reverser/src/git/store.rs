@@ -165,6 +165,9 @@ impl Store {
                 .map_err(|error| EngineError::io("cannot write a pack", &error))?;
             self.packs.add(written);
             self.draft = Draft::default();
+            if self.packs.merge_unpushed() {
+                self.reopen()?;
+            }
         }
         self.kept.shrink();
         Ok(())
@@ -202,6 +205,23 @@ impl Store {
             self.reopen()?;
         }
         Ok(())
+    }
+
+    /// Takes what the clone in `fresh` has in place of all that is not to be pushed.
+    pub(super) fn take_in_place_of_others(&mut self, fresh: &Path) -> Result<(), EngineError> {
+        let clone = self.repository.path().to_owned();
+        let mut replace = || -> std::io::Result<()> {
+            self.packs
+                .take_in_place_of_others(&fresh.join("objects/pack"))?;
+            // Below which commits there is nothing. Not there where all of it was fetched.
+            match std::fs::rename(fresh.join("shallow"), clone.join("shallow")) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        };
+        let replaced = replace();
+        self.reopen()?;
+        replaced.map_err(|error| EngineError::io("cannot replace what was fetched", &error))
     }
 
     /// Sees what is on disk now.

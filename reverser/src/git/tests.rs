@@ -1,6 +1,7 @@
 //! The engine on real repositories.
 
 mod clone;
+mod growth;
 mod laws;
 mod moved;
 mod permit;

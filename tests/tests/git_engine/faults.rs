@@ -213,7 +213,7 @@ impl Drop for SmallDisk {
     }
 }
 
-fn is_sound(clone: &Path) {
+pub(crate) fn is_sound(clone: &Path) {
     let output = Command::new("git")
         .arg("-C")
         .arg(clone)
