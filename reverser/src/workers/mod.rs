@@ -5,6 +5,8 @@ mod claim;
 mod clones;
 mod credentials;
 mod failure;
+#[cfg(test)]
+mod fixtures;
 mod limits;
 mod prober;
 mod queue;

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
-use manifest::Identity;
-
 use super::super::claim::tests::destination;
+use super::super::fixtures::{self, config_map};
 use super::*;
 use crate::change::{Attribution, Miss, Operation, Who};
 
@@ -11,16 +10,8 @@ fn queue() -> Arc<Queue> {
 }
 
 fn write(name: &str, cause: Cause, unseen: bool) -> Item {
-    let identity = Identity {
-        group: String::new(),
-        version: "v1".to_owned(),
-        resource: "configmaps".to_owned(),
-        namespace: "lab".to_owned(),
-        name: name.to_owned(),
-    };
-    let destination = Arc::new(destination(None));
     let sighting = Sighting {
-        identity: identity.clone(),
+        identity: config_map(name),
         uid: format!("uid of {name}"),
         operation: Operation::Update,
         base: Some("5".to_owned()),
@@ -29,24 +20,14 @@ fn write(name: &str, cause: Cause, unseen: bool) -> Item {
         managed_fields_hash: None,
         scaled_to: None,
     };
-    Item::Write(Box::new(Write {
-        change: Change {
-            destination: destination.key.clone(),
-            path: manifest::file_path("live", &identity),
-            identity,
-            content: Some(Bytes::from_static(b"x")),
-            operation: Operation::Update,
-            attribution: Attribution::None(Miss::Unseen),
-            cause,
-        },
-        destination,
-        allowed: Operations::ALL,
-        unsettled: unseen.then(|| match cause {
-            Cause::Live => Unsettled::Unseen(Box::new(sighting)),
-            _ => Unsettled::Found(Box::new(sighting)),
-        }),
-        seen: Instant::now(),
-    }))
+    let mut write = fixtures::write(&destination(None).into(), name, "x", "");
+    write.change.attribution = Attribution::None(Miss::Unseen);
+    write.change.cause = cause;
+    write.unsettled = unseen.then(|| match cause {
+        Cause::Live => Unsettled::Unseen(Box::new(sighting)),
+        _ => Unsettled::Found(Box::new(sighting)),
+    });
+    Item::Write(Box::new(write))
 }
 
 fn names(items: &[Item]) -> Vec<&str> {

@@ -1,18 +1,14 @@
 //! Rounds on a real repository.
 
-use bytes::Bytes;
-use manifest::Identity;
 use prometheus::{IntCounter, Registry};
 
 use super::super::BatchLimits;
-use super::super::queue::Write;
+use super::super::fixtures::write;
 use super::*;
 use crate::attribution::{AttributionMetrics, Limits};
-use crate::change::{Operation, Who};
 use crate::git::Denied;
 use crate::git::testing::{Bed, git};
 use crate::leadership::Fence;
-use crate::rules::Operations;
 
 /// A worker's work, its queue and its remote.
 struct Bench {
@@ -110,40 +106,6 @@ impl Bench {
     fn content(&self, name: &str) -> String {
         let path = format!("live/v1/configmaps/lab/{name}.yaml");
         self.bed.content("main", &path)
-    }
-}
-
-pub(in crate::workers) fn write(
-    destination: &Arc<DestinationPlan>,
-    name: &str,
-    content: &str,
-    username: &str,
-) -> Write {
-    let identity = Identity {
-        group: String::new(),
-        version: "v1".to_owned(),
-        resource: "configmaps".to_owned(),
-        namespace: "lab".to_owned(),
-        name: name.to_owned(),
-    };
-    let who = Who {
-        username: username.to_owned(),
-        field_manager: String::new(),
-    };
-    Write {
-        change: Change {
-            destination: destination.key.clone(),
-            path: manifest::file_path("live", &identity),
-            identity,
-            content: Some(Bytes::copy_from_slice(content.as_bytes())),
-            operation: Operation::Update,
-            attribution: Attribution::Exact(who),
-            cause: Cause::Live,
-        },
-        destination: destination.clone(),
-        allowed: Operations::ALL,
-        unsettled: None,
-        seen: Instant::now(),
     }
 }
 

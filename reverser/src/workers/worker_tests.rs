@@ -14,7 +14,7 @@ use crate::leadership::Fence;
 use crate::observe::Metrics;
 use crate::rules::Plan;
 use crate::workers::claim::tests::destination;
-use crate::workers::step::tests::write;
+use crate::workers::fixtures::write;
 use crate::workers::{Item, Workers};
 
 /// A worker that runs, and what it tells.
