@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reverser::commit::{CommitPlan, PathChange, Signature};
 use reverser::git::{Credentials, Engine, EngineOptions, PushOutcome, RepoUrl};
 use tests::git::{GitServer, HttpOptions};
-use tests::process::temp_dir;
+use tests::process::{Usage, own_usage, temp_dir};
 
 use crate::lab::payload;
 
@@ -33,10 +33,14 @@ pub(crate) struct Shape {
 pub(crate) struct Cost {
     /// Made, in memory.
     pub(crate) made: Duration,
+    /// Made, and saved to the clone, all of them at once.
+    pub(crate) saved: Duration,
     /// Made, saved and pushed, all of them with one push.
     pub(crate) pushed: Duration,
     /// Processor time of this process for it, which holds the HTTPS server but not the git behind it.
     pub(crate) cpu: Duration,
+    /// Processor time of that git: what a server takes for the same push, whoever makes it.
+    pub(crate) server_cpu: Duration,
     /// Saved and pushed one by one, a push for each of some.
     pub(crate) one_by_one: Duration,
 }
@@ -93,14 +97,19 @@ pub(crate) fn measure(shape: Shape) -> Result<Cost> {
     };
     one(&mut engine, 0)?;
     push(&mut engine)?;
-    let (start, cpu_before) = (Instant::now(), cpu());
+    let (start, before) = (Instant::now(), usage());
     for turn in 1..=COMMITS {
         one(&mut engine, turn)?;
     }
     let made = start.elapsed();
+    engine.persist()?;
+    let saved = start.elapsed();
     push(&mut engine)?;
     let pushed = start.elapsed();
-    let cpu = cpu().saturating_sub(cpu_before);
+    let mut after = usage();
+    // The server waits for its git a moment longer than the client does.
+    std::thread::sleep(Duration::from_millis(200));
+    after.ended_children_cpu = usage().ended_children_cpu;
     let start = Instant::now();
     for turn in 1..=COMMITS / 10 {
         one(&mut engine, COMMITS + turn)?;
@@ -114,8 +123,13 @@ pub(crate) fn measure(shape: Shape) -> Result<Cost> {
     let count = u32::try_from(COMMITS)?;
     Ok(Cost {
         made: made / count,
+        saved: saved / count,
         pushed: pushed / count,
-        cpu: cpu / count,
+        cpu: after.cpu.saturating_sub(before.cpu) / count,
+        server_cpu: after
+            .ended_children_cpu
+            .saturating_sub(before.ended_children_cpu)
+            / count,
         one_by_one: one_by_one * 10 / count,
     })
 }
@@ -153,6 +167,6 @@ fn person(name: &str) -> Signature {
     }
 }
 
-fn cpu() -> Duration {
-    tests::process::own_usage().unwrap_or_default().cpu
+fn usage() -> Usage {
+    own_usage().unwrap_or_default()
 }

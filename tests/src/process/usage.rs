@@ -15,6 +15,8 @@ pub struct Usage {
     pub peak_kib: u64,
     /// Processor time of all of its threads, exact to 10 ms.
     pub cpu: Duration,
+    /// The same of the processes that it started, of theirs, and so on, as far as they have ended and been waited for.
+    pub ended_children_cpu: Duration,
 }
 
 // === impl Usage ===
@@ -28,7 +30,8 @@ impl Usage {
         Some(Self {
             rss_kib: kib(&status, "VmRSS:")?,
             peak_kib: kib(&status, "VmHWM:")?,
-            cpu: cpu(&stat)?,
+            cpu: cpu(&stat, 0)?,
+            ended_children_cpu: cpu(&stat, 2)?,
         })
     }
 }
@@ -49,10 +52,11 @@ fn kib(status: &str, field: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-fn cpu(stat: &str) -> Option<Duration> {
-    // The second field is the name, in brackets, and may hold anything; utime and stime are the 14th and the 15th.
+fn cpu(stat: &str, skip: usize) -> Option<Duration> {
+    // The second field is the name, in brackets, and may hold anything; utime and stime are the 14th and the 15th, those of
+    // children follow.
     let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace().skip(11);
+    let mut fields = after_name.split_whitespace().skip(11 + skip);
     let mut ticks = || fields.next()?.parse::<u64>().ok();
     let sum = ticks()? + ticks()?;
     Some(Duration::from_millis(sum * 1000 / TICKS_PER_SECOND))
@@ -64,9 +68,10 @@ mod tests {
 
     #[test]
     fn the_name_of_a_process_does_not_shift_the_fields() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 1 0 1 1 1";
-        assert_eq!(cpu(stat), Some(Duration::from_millis(1750)));
-        assert_eq!(cpu("7 (a"), None);
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 25 30 4 20 0 1 0 1 1 1";
+        assert_eq!(cpu(stat, 0), Some(Duration::from_millis(1750)));
+        assert_eq!(cpu(stat, 2), Some(Duration::from_millis(340)));
+        assert_eq!(cpu("7 (a", 0), None);
     }
 
     #[test]
