@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -244,6 +245,20 @@ impl Repo {
     /// Removes a hook, if it is there.
     pub fn remove_hook(&self, name: &str) {
         let _ = std::fs::remove_file(self.path.join("hooks").join(name));
+    }
+
+    /// Takes away what a server's process that was killed has left behind, as whoever runs a server has to: a lock that is still
+    /// there after a second.
+    pub fn remove_stale_locks(&self) {
+        for lock in ["HEAD.lock", "packed-refs.lock", "refs/heads/main.lock"] {
+            let lock = self.path.join(lock);
+            for _ in 0..20 {
+                if lock.exists() {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+            let _ = std::fs::remove_file(lock);
+        }
     }
 
     /// The commit is built in an index of its own and the ref moves by compare-and-swap, so that it races with pushes as a

@@ -77,6 +77,15 @@ impl Addresses {
 // === impl Reverser ===
 
 impl Reverser {
+    /// Kills the reverser, if it runs, and starts it on the same ports and work directory. Waits for nothing.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn respawn_reverser(&self) -> Result<()> {
+        self.kill9_reverser();
+        self.spawn_reverser()
+    }
+
     pub(super) fn spawn_reverser(&self) -> Result<()> {
         let mut spec = self.spec("gitops-reverser", &self.binaries.reverser);
         for (name, value) in &self.options.reverser_env {

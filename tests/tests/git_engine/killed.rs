@@ -50,20 +50,6 @@ fn writes_until_it_is_killed() {
     }
 }
 
-/// The server's processes are killed with the connection that they serve, and may leave locks behind, which whoever runs a server
-/// has to take away. What is still there after a second is such a one.
-fn mend(repo: &Repo) {
-    for lock in ["HEAD.lock", "packed-refs.lock", "refs/heads/main.lock"] {
-        let lock = repo.path().join(lock);
-        for _ in 0..20 {
-            if lock.exists() {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        }
-        let _ = std::fs::remove_file(lock);
-    }
-}
-
 #[test]
 fn a_process_killed_fifty_times_loses_no_commit_and_makes_none_twice() {
     let server = GitServer::http(HttpOptions::default()).unwrap();
@@ -90,7 +76,7 @@ fn a_process_killed_fifty_times_loses_no_commit_and_makes_none_twice() {
             child.wait().unwrap().code().is_none(),
             "it failed by itself"
         );
-        mend(&repo);
+        repo.remove_stale_locks();
         if kill % 4 == 0 {
             repo.commit_as_outsider("theirs", format!("{kill}\n"));
         }

@@ -13,6 +13,7 @@ mod failover;
 mod flood;
 mod grpcurl;
 mod joining;
+mod killed;
 mod lab;
 mod many_rules;
 mod metrics;
