@@ -65,6 +65,7 @@ struct State {
     auth: HttpAuth,
     fault: watch::Sender<Fault>,
     requests: AtomicU64,
+    push_requests: AtomicU64,
 }
 
 // === impl HttpOptions ===
@@ -145,6 +146,7 @@ impl GitServer {
             auth: options.auth,
             fault: watch::Sender::new(Fault::None),
             requests: AtomicU64::new(0),
+            push_requests: AtomicU64::new(0),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -232,6 +234,12 @@ impl GitServer {
         self.state.requests.load(Ordering::Relaxed)
     }
 
+    /// How many of them were for a push: as to what there is, or with one.
+    #[must_use]
+    pub fn push_requests(&self) -> u64 {
+        self.state.push_requests.load(Ordering::Relaxed)
+    }
+
     /// Where the repositories and the log are.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -297,6 +305,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     state.requests.fetch_add(1, Ordering::Relaxed);
+    if request.uri().to_string().contains("git-receive-pack") {
+        state.push_requests.fetch_add(1, Ordering::Relaxed);
+    }
     let mut fault = state.fault.subscribe();
     let now = fault
         .wait_for(|fault| *fault != Fault::Hang)

@@ -1,7 +1,7 @@
 //! Git converges to the cluster.
 
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::eventually::eventually;
@@ -44,12 +44,36 @@ async fn a_restart_repairs_what_changed_meanwhile_and_then_makes_no_commit() {
         );
     }
 
-    let head = lab.repo.head();
+    // What one push asks of the server.
+    let asked = lab.server.push_requests();
+    lab.settle().await;
+    let of_one_push = lab.server.push_requests() - asked;
+    assert!(of_one_push > 0);
     reverser.kill9_reverser();
+    lab.repo.remove_stale_locks();
+    let (before, asked) = (lab.repo.log(), lab.server.push_requests());
+    let all = lab
+        .maps("alice")
+        .list(&ListParams::default())
+        .await
+        .unwrap();
     reverser.restart_reverser().await.unwrap();
-    lab.ready::<reverser::api::GitDestination>("all").await;
-    lab.ready::<reverser::api::WatchRule>("rule").await;
-    assert_eq!(lab.repo.head(), head, "{:#?}", lab.commits().last());
+    reverser.restart_webhook().await.unwrap();
+    eventually(PATIENCE, || async {
+        let metrics = reverser.reverser_metrics().await;
+        match metrics.sum("gitopsreverser_objects_scanned_total") {
+            listed if listed < all.items.len() as f64 => Err(format!("{listed} were listed")),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    // A worker commits in order: what comes now comes after whatever the restart may have found.
+    set(&lab.maps("bob"), "new", "k", "2").await;
+    lab.holds("new", "k", "2").await;
+    let log = lab.repo.log();
+    assert_eq!(log.len(), before.len() + 1, "{log:#?}");
+    assert_eq!(log.last().unwrap().paths(), [lab.path("new")]);
+    assert_eq!(lab.server.push_requests(), asked + of_one_push);
     lab.repo.fsck().unwrap();
     reverser.stop().await.unwrap();
 }
