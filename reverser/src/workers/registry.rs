@@ -285,3 +285,7 @@ fn is_omitted(item: &Item, destination: &DestinationPlan) -> bool {
     let identity = &write.change.identity;
     write.change.content.is_some() && destination.omits(&identity.group, &identity.resource)
 }
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;

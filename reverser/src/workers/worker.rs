@@ -361,4 +361,4 @@ async fn sleep_until(at: Option<Instant>) {
 
 #[cfg(test)]
 #[path = "worker_tests.rs"]
-mod tests;
+pub(in crate::workers) mod tests;

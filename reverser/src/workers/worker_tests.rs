@@ -31,10 +31,10 @@ struct Running {
     _ends: Box<dyn std::any::Any>,
 }
 
-type Resyncs = mpsc::Receiver<(DestinationKey, Cause)>;
+pub(in crate::workers) type Resyncs = mpsc::Receiver<(DestinationKey, Cause)>;
 
 /// With what keeps its channels open.
-fn settings(
+pub(in crate::workers) fn settings(
     work_dir: PathBuf,
     drift_check_interval: Option<Duration>,
 ) -> (WorkerSettings, Resyncs, Box<dyn std::any::Any>) {
