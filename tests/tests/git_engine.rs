@@ -12,6 +12,10 @@ mod faults;
 mod growth;
 #[path = "git_engine/killed.rs"]
 mod killed;
+#[path = "git_engine/remotes.rs"]
+mod remotes;
+#[path = "git_engine/rivals.rs"]
+mod rivals;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -554,56 +558,6 @@ fn push_whose_answer_is_lost_counts_as_done() {
     );
     assert_eq!(repo.log().len(), 2);
     assert!(!engine.has_unpushed());
-}
-
-#[test]
-fn second_writer_racing_every_push_loses_nothing_and_nobody() {
-    const COMMITS: usize = 12;
-    let server = GitServer::http(HttpOptions::default()).unwrap();
-    let repo = server.create_seeded_repo("shop");
-    let directory = temp_dir("engine").unwrap();
-    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
-    let replayed = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for n in 0..COMMITS * 2 {
-                repo.commit_as_outsider(&format!("theirs/{n}"), format!("{n}\n"));
-            }
-        });
-        let mut replayed = 0;
-        for n in 0..COMMITS {
-            let author = if n % 2 == 0 { "alice" } else { "bob" };
-            engine
-                .commit(plan(author, &format!("x/{n}.yaml"), "x\n"))
-                .unwrap();
-            loop {
-                match engine.push() {
-                    Ok(PushOutcome::Pushed { replays, .. } | PushOutcome::UpToDate { replays }) => {
-                        replayed += replays;
-                        break;
-                    }
-                    Err(PushError::Moved { attempts }) => replayed += attempts,
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        }
-        writer.join().unwrap();
-        replayed
-    });
-    println!("{replayed} replays");
-    let log = repo.log();
-    assert_eq!(log.len(), 1 + COMMITS + COMMITS * 2);
-    assert_eq!(repo.files().len(), 1 + COMMITS + COMMITS * 2);
-    let by = |name: &str| {
-        log.iter()
-            .filter(|commit| commit.author().starts_with(name))
-            .count()
-    };
-    assert_eq!(
-        (by("alice"), by("bob"), by("Outsider")),
-        (COMMITS / 2, COMMITS / 2, 2 * COMMITS + 1)
-    );
-    assert_eq!(repo.reflog().len(), log.len());
-    repo.fsck().unwrap();
 }
 
 /// An idle worker does it every few minutes.

@@ -6,9 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::remotes::{Remote, on_each};
 use super::*;
 
-fn authors(repo: &Repo) -> Vec<String> {
+on_each!(
+    a_server_killed_before_it_took_the_push_takes_it_later,
+    a_server_killed_after_it_took_the_push_does_not_get_it_twice,
+    a_server_that_hangs_in_a_push_gets_it_later,
+    credentials_that_are_refused_cost_nothing_and_new_ones_are_taken_up,
+);
+
+pub(crate) fn authors(repo: &Repo) -> Vec<String> {
     let log = repo.log();
     log.into_iter().map(|commit| commit.author_name).collect()
 }
@@ -34,12 +42,10 @@ fn pushed(commits: usize) -> PushOutcome {
     }
 }
 
-#[test]
-fn a_server_killed_before_it_took_the_push_takes_it_later() {
-    let server = GitServer::http(HttpOptions::default()).unwrap();
-    let repo = server.create_seeded_repo("shop");
+fn a_server_killed_before_it_took_the_push_takes_it_later(remote: &Remote) {
+    let repo = &remote.repo;
     let directory = temp_dir("faults").unwrap();
-    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    let mut engine = remote.open(directory.path());
     engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
     engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
     // Everything has been received by then, and nothing taken.
@@ -49,24 +55,60 @@ fn a_server_killed_before_it_took_the_push_takes_it_later() {
     assert_eq!(engine.unpushed(), 2);
     repo.remove_hook("pre-receive");
     assert_eq!(engine.push().unwrap(), pushed(2));
-    assert_eq!(authors(&repo), ["Outsider", "alice", "bob"]);
+    assert_eq!(authors(repo), ["Outsider", "alice", "bob"]);
     repo.fsck().unwrap();
 }
 
-#[test]
-fn a_server_killed_after_it_took_the_push_does_not_get_it_twice() {
-    let server = GitServer::http(HttpOptions::default()).unwrap();
-    let repo = server.create_seeded_repo("shop");
+fn a_server_killed_after_it_took_the_push_does_not_get_it_twice(remote: &Remote) {
+    let repo = &remote.repo;
     let directory = temp_dir("faults").unwrap();
-    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
+    let mut engine = remote.open(directory.path());
     engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
     repo.install_hook("post-receive", "#!/bin/sh\nkill -9 $PPID\n");
     assert_eq!(engine.push().unwrap(), pushed(1));
     repo.remove_hook("post-receive");
     engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
     assert_eq!(engine.push().unwrap(), pushed(1));
-    assert_eq!(authors(&repo), ["Outsider", "alice", "bob"]);
+    assert_eq!(authors(repo), ["Outsider", "alice", "bob"]);
     repo.fsck().unwrap();
+}
+
+fn a_server_that_hangs_in_a_push_gets_it_later(remote: &Remote) {
+    let directory = temp_dir("faults").unwrap();
+    let mut engine = remote.open(directory.path());
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    remote.pause();
+    let error = engine.push().unwrap_err();
+    remote.resume();
+    assert!(
+        matches!(
+            error,
+            PushError::Remote(RemoteError::Timeout { .. } | RemoteError::Unreachable { .. })
+        ),
+        "{error}"
+    );
+    remote.repo.commit_as_outsider("theirs", "theirs\n");
+    let outcome = engine.push().unwrap();
+    assert!(
+        matches!(outcome, PushOutcome::Pushed { commits: 1, .. }),
+        "{outcome:?}"
+    );
+    assert_eq!(authors(&remote.repo), ["Outsider", "Outsider", "alice"]);
+    remote.repo.fsck().unwrap();
+}
+
+fn credentials_that_are_refused_cost_nothing_and_new_ones_are_taken_up(remote: &Remote) {
+    let directory = temp_dir("faults").unwrap();
+    let mut engine = remote.open(directory.path());
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    engine.set_credentials(remote.wrong.clone());
+    let error = engine.push().unwrap_err();
+    assert!(error.is_auth(), "{error}");
+    engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
+    engine.set_credentials(remote.credentials.clone());
+    assert_eq!(engine.push().unwrap(), pushed(2));
+    assert_eq!(authors(&remote.repo), ["Outsider", "alice", "bob"]);
+    remote.repo.fsck().unwrap();
 }
 
 /// Between a client and `server`; cuts each connection once so many bytes were sent. Lives as long as the tests.
@@ -131,48 +173,6 @@ fn a_connection_cut_anywhere_in_a_push_costs_nothing_but_time() {
         let content = repo.file(&format!("x/{n}.yaml")).unwrap();
         assert_eq!(content, noise(n as u64, 1500).into_bytes());
     }
-    repo.fsck().unwrap();
-}
-
-#[test]
-fn a_branch_reset_replaced_and_deleted_is_pushed_to_all_the_same() {
-    let server = GitServer::http(HttpOptions::default()).unwrap();
-    let repo = server.create_seeded_repo("shop");
-    let seed = repo.head().unwrap();
-    let directory = temp_dir("faults").unwrap();
-    let mut engine = open(directory.path(), repo.url(), Credentials::none()).unwrap();
-    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
-    engine.push().unwrap();
-
-    let again = PushOutcome::Pushed {
-        commits: 1,
-        replays: 1,
-    };
-    repo.git(&["update-ref", "refs/heads/main", &seed]).unwrap();
-    engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
-    assert_eq!(engine.push().unwrap(), again);
-    assert_eq!(authors(&repo), ["Outsider", "bob"]);
-    repo.fsck().unwrap();
-
-    let identity = ["-c", "user.name=New", "-c", "user.email=new@example.com"];
-    let tree = repo
-        .git(&["rev-parse", &format!("{seed}^{{tree}}")])
-        .unwrap();
-    let orphan = [&identity[..], &["commit-tree", &tree, "-m", "afresh"]].concat();
-    let orphan = repo.git(&orphan).unwrap();
-    repo.git(&["update-ref", "refs/heads/main", &orphan])
-        .unwrap();
-    engine.commit(plan("carol", "x/c.yaml", "c\n")).unwrap();
-    assert_eq!(engine.push().unwrap(), again);
-    assert_eq!(authors(&repo), ["New", "carol"]);
-    assert_eq!(repo.files(), ["README.md", "x/c.yaml"]);
-    repo.fsck().unwrap();
-
-    repo.git(&["update-ref", "-d", "refs/heads/main"]).unwrap();
-    engine.commit(plan("dave", "x/d.yaml", "d\n")).unwrap();
-    assert_eq!(engine.push().unwrap(), again);
-    assert_eq!(authors(&repo), ["dave"]);
-    assert_eq!(repo.files(), ["x/d.yaml"]);
     repo.fsck().unwrap();
 }
 

@@ -1,6 +1,9 @@
 //! A server that refuses every push, while others move the branch.
 
+use super::remotes::{Remote, on_each};
 use super::*;
+
+on_each!(a_clone_does_not_grow_without_end_while_others_push);
 
 /// As if it had been fetched so many times.
 fn fetched_again_and_again(clone: &Path, times: usize) {
@@ -21,13 +24,14 @@ fn packs(clone: &Path) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
-fn is_bounded(repo: &Repo, credentials: &Credentials) {
+fn a_clone_does_not_grow_without_end_while_others_push(remote: &Remote) {
+    let repo = &remote.repo;
     for n in 0..3 {
         repo.commit_as_outsider(&format!("theirs/{n}"), "theirs\n");
     }
     let directory = temp_dir("growth").unwrap();
     let clone = directory.path().join("clone");
-    let mut engine = open(directory.path(), repo.url(), credentials.clone()).unwrap();
+    let mut engine = remote.open(directory.path());
     engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
     repo.install_hook("pre-receive", "#!/bin/sh\necho 'not now' >&2\nexit 1\n");
     let refused = |engine: &mut Engine| match engine.push().unwrap_err() {
@@ -52,7 +56,7 @@ fn is_bounded(repo: &Repo, credentials: &Credentials) {
         }
     );
     drop(engine);
-    let engine = open(directory.path(), repo.url(), credentials.clone()).unwrap();
+    let engine = remote.open(directory.path());
     assert_eq!(engine.read("README.md").unwrap().unwrap(), b"moved\n");
     let log = repo.log();
     let authors: Vec<&str> = log.iter().map(|c| c.author_name.as_str()).collect();
@@ -60,18 +64,4 @@ fn is_bounded(repo: &Repo, credentials: &Credentials) {
     assert_eq!(repo.file("theirs/0").unwrap(), b"moved again\n");
     repo.fsck().unwrap();
     faults::is_sound(&clone);
-}
-
-#[test]
-fn a_clone_does_not_grow_without_end_while_an_http_server_refuses_and_others_push() {
-    let server = GitServer::http(HttpOptions::default()).unwrap();
-    is_bounded(&server.create_seeded_repo("shop"), &Credentials::none());
-}
-
-#[test]
-fn a_clone_does_not_grow_without_end_while_an_ssh_server_refuses_and_others_push() {
-    let server = GitServer::ssh(SshOptions::default()).unwrap();
-    let repo = server.create_repo("shop");
-    let credentials = ssh_secret(&server, repo.url(), &server.known_hosts()).unwrap();
-    is_bounded(&repo, &credentials);
 }
