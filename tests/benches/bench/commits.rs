@@ -35,6 +35,8 @@ pub(crate) struct Cost {
     pub(crate) made: Duration,
     /// Made, and saved to the clone, all of them at once.
     pub(crate) saved: Duration,
+    /// Processor time for that, which others on the machine change less than the clock.
+    pub(crate) saved_cpu: Duration,
     /// Made, saved and pushed, all of them with one push.
     pub(crate) pushed: Duration,
     /// Processor time of this process for it, which holds the HTTPS server but not the git behind it.
@@ -97,13 +99,14 @@ pub(crate) fn measure(shape: Shape) -> Result<Cost> {
     };
     one(&mut engine, 0)?;
     push(&mut engine)?;
-    let (start, before) = (Instant::now(), usage());
+    let (start, before, own_before) = (Instant::now(), usage(), thread_cpu()?);
     for turn in 1..=COMMITS {
         one(&mut engine, turn)?;
     }
     let made = start.elapsed();
     engine.persist()?;
     let saved = start.elapsed();
+    let saved_cpu = thread_cpu()?.saturating_sub(own_before);
     push(&mut engine)?;
     let pushed = start.elapsed();
     let mut after = usage();
@@ -124,6 +127,7 @@ pub(crate) fn measure(shape: Shape) -> Result<Cost> {
     Ok(Cost {
         made: made / count,
         saved: saved / count,
+        saved_cpu: saved_cpu / count,
         pushed: pushed / count,
         cpu: after.cpu.saturating_sub(before.cpu) / count,
         server_cpu: after
@@ -169,4 +173,11 @@ fn person(name: &str) -> Signature {
 
 fn usage() -> Usage {
     own_usage().unwrap_or_default()
+}
+
+/// Of this thread, to the nanosecond (Linux, Documentation/scheduler/sched-stats).
+fn thread_cpu() -> Result<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split(' ').next().unwrap_or_default();
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
 }
