@@ -162,7 +162,7 @@ async fn promtool_finds_nothing_wrong_with_the_alerts() {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(said.contains("SUCCESS: 8 rules found"), "{said}");
+    assert!(said.contains("SUCCESS: 9 rules found"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,6 +186,11 @@ async fn values_that_can_not_work_are_refused_with_a_reason() {
         (
             json!({ "replicaCount": 2, "volumes": { "workDir": { "persistence": { "enabled": true } } } }),
             "replicaCount=1",
+        ),
+        (
+            // Two pods while one takes the other's place.
+            json!({ "reverser": { "leaderElect": true }, "volumes": { "workDir": { "persistence": { "enabled": true } } } }),
+            "without leaderElect",
         ),
     ] {
         let Err(error) = render(&cluster, "refused", values.clone()).await else {
