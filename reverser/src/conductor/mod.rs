@@ -1,12 +1,15 @@
 //! Carries out the plan: recompiles it when custom resources or types change, and brings workers,
 //! watches and the sidecar's interest set to it.
 
+mod interest;
+mod role;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use proto::v1::{Interest, InterestSet};
+use proto::v1::InterestSet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -149,33 +152,6 @@ impl Conductor {
                 Some((destination, cause)) = self.edges.resync.recv() => self.list_again(&destination, cause),
                 _ = health.tick() => self.check_tasks()?,
             }
-        }
-    }
-
-    /// Begins to work once this process leads: everything is compared with Git, as at a start.
-    async fn take_role(&mut self) {
-        let role = self.edges.roles.borrow_and_update().clone();
-        if self.leads || !role.leads() {
-            return;
-        }
-        let workers = self.workers.clone();
-        // It has no bugs that would end it, and if so, the clones stay.
-        let _ = tokio::task::spawn_blocking(move || workers.begin(&role)).await;
-        self.leads = true;
-        if self.plan.destinations.is_empty() {
-            return;
-        }
-        self.workers.apply(&self.plan);
-        self.tell_watches();
-        self.sweep_unselected();
-    }
-
-    async fn close_watches(&mut self) {
-        let running = std::mem::take(&mut self.running);
-        for Running { task, .. } in running.into_values() {
-            task.abort();
-            // Aborted, or it had ended.
-            let _ = task.await;
         }
     }
 
@@ -343,37 +319,6 @@ impl Conductor {
                 task: tokio::spawn(task.run()),
             },
         );
-    }
-
-    fn offer_interest(&mut self) {
-        let watches: BTreeSet<WatchKey> = self.plan.watches.keys().cloned().collect();
-        if self.offered.values().last() == Some(&watches) {
-            return;
-        }
-        let interests = watches
-            .iter()
-            .map(|key| Interest {
-                group: key.served.group.clone(),
-                resource: key.served.resource.clone(),
-                namespace: key.namespace.clone().unwrap_or_default(),
-            })
-            .collect();
-        let generation = self.offered.keys().last().copied().unwrap_or(0) + 1;
-        self.offered.insert(generation, watches);
-        self.edges.interest.send_replace(Arc::new(InterestSet {
-            generation,
-            interests,
-        }));
-    }
-
-    fn interest_acknowledged(&mut self) {
-        let generation = *self.edges.acknowledged.borrow_and_update();
-        // Zero: no sidecar, so nobody observes anything.
-        let watches = self.offered.get(&generation).cloned().unwrap_or_default();
-        if generation > 0 {
-            self.offered.retain(|offered, _| *offered >= generation);
-        }
-        self.board.observed(watches);
     }
 
     /// Once every list of a destination is complete and all its rules are resolved, what no rule
