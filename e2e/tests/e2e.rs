@@ -1,5 +1,7 @@
 //! The chart on a real control plane. `make test-e2e` runs these; they need the two programs, and Helm, which is built once.
 
+#[path = "e2e/admission.rs"]
+mod admission;
 #[path = "e2e/replicas.rs"]
 mod replicas;
 

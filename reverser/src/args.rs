@@ -1,6 +1,7 @@
 //! Flags, each with an environment variable: `GITOPS_REVERSER_` and the flag in upper case.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -9,6 +10,7 @@ use crate::attribution::endpoint::BindAddress;
 use crate::commit::{CommitOptions, Signature};
 use crate::observe::LogFormat;
 use crate::rules::{CompileOptions, TypeFilter};
+use crate::secrets::{KeyError, Redactor, Secrets, SensitiveType, read_key};
 use crate::workers::BatchLimits;
 
 /// Writes the live cluster to Git, with the author of every change.
@@ -27,6 +29,18 @@ pub struct Args {
     /// A resource (`jobs` or `jobs.batch`) that `*` never selects, besides the built-in list; repeated, or separated by commas
     #[arg(long, env = "GITOPS_REVERSER_DISCOVERY_EXCLUDE", value_delimiter = ',')]
     pub discovery_exclude: Vec<String>,
+
+    /// A file with the key of the digests that stand for redacted values: 32 bytes at least; without it changes of values don't show
+    #[arg(long, env = "GITOPS_REVERSER_REDACTION_KEY_FILE")]
+    pub redaction_key_file: Option<PathBuf>,
+
+    /// A type (`tokens.example.com`) whose values are as secret as those of Secrets; repeated, or separated by commas
+    #[arg(
+        long,
+        env = "GITOPS_REVERSER_SENSITIVE_RESOURCES",
+        value_delimiter = ','
+    )]
+    pub sensitive_resources: Vec<SensitiveType>,
 
     /// Files in a batch
     #[arg(long, env = "GITOPS_REVERSER_GIT_BATCH_MAX_FILES", default_value_t = 200,
@@ -64,6 +78,12 @@ pub struct Args {
     #[arg(long, env = "GITOPS_REVERSER_WORKERS_MAX_PER_REPO", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub workers_max_per_repo: u32,
+
+    /// Repositories may be directories of this machine (`file:///…`): demos and tests only, as whoever may make a
+    /// GitRepoConfig can then have any directory read and written that this process can
+    #[arg(long, env = "GITOPS_REVERSER_ALLOW_FILE_URLS", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub allow_file_urls: bool,
 
     /// Where clones are kept; a cache
     #[arg(
@@ -134,9 +154,20 @@ pub struct Args {
 
 impl Args {
     /// What bears on plans.
-    #[must_use]
-    pub fn compile_options(&self) -> CompileOptions {
-        CompileOptions {
+    ///
+    /// # Errors
+    /// If the redaction key can't be used.
+    pub fn compile_options(&self) -> Result<CompileOptions, KeyError> {
+        let redactor = match &self.redaction_key_file {
+            Some(path) => read_key(path)?,
+            None => Redactor::default(),
+        };
+        Ok(CompileOptions {
+            allow_file_urls: self.allow_file_urls,
+            secrets: Arc::new(Secrets {
+                types: self.sensitive_resources.iter().cloned().collect(),
+                redactor,
+            }),
             filter: TypeFilter {
                 watch_all: self.watch_all,
                 excluded: self.discovery_exclude.clone(),
@@ -154,7 +185,7 @@ impl Args {
                 },
                 email_domain: "cluster.local".to_owned(),
             },
-        }
+        })
     }
 }
 

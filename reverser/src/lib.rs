@@ -20,6 +20,7 @@ pub mod conductor;
 
 pub mod attribution;
 pub mod change;
+pub mod secrets;
 pub mod watch;
 
 pub mod commit;

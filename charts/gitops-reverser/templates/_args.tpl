@@ -5,6 +5,12 @@
 {{- range .discoveryExclude }}
 - --discovery-exclude={{ . }}
 {{- end }}
+{{- with .redactionKeyFile }}
+- --redaction-key-file={{ . }}
+{{- end }}
+{{- range .sensitiveResources }}
+- --sensitive-resources={{ . }}
+{{- end }}
 - --git-batch-max-files={{ int64 .gitBatchMaxFiles }}
 - --git-batch-max-bytes-mib={{ int64 .gitBatchMaxBytesMib }}
 - --git-batch-max-wait-sec={{ int64 .gitBatchMaxWaitSec }}
@@ -12,6 +18,7 @@
 - --drift-check-interval={{ .driftCheckInterval }}
 - --workers-max-global={{ int64 .workersMaxGlobal }}
 - --workers-max-per-repo={{ int64 .workersMaxPerRepo }}
+- --allow-file-urls={{ .allowFileUrls }}
 - --work-dir={{ .workDir }}
 - --grpc-bind-address={{ .grpcBindAddress }}
 - --introspection-bind-address={{ .introspectionBindAddress }}

@@ -10,6 +10,7 @@ chart.
 {{- $_ := set $generated "certificate" (include "gitops-reverser.makeCertificate" . | fromYaml) }}
 {{- end }}
 {{- $_ := set $generated "pathToken" (include "gitops-reverser.makePathToken" .) }}
+{{- $_ := set $generated "redactionKey" (include "gitops-reverser.makeRedactionKey" .) }}
 {{- $_ := set .Values "generated" $generated }}
 {{- end }}
 {{- end }}
@@ -23,6 +24,13 @@ chart.
 {{- $kept := dig "data" "token" "" (default dict $old) }}
 {{- if $kept }}{{ b64dec $kept }}{{ else }}{{ randAlphaNum 40 | lower }}{{ end }}
 {{- end }}
+{{- end }}
+
+{{/* 64 letters and digits are 381 bits. */}}
+{{- define "gitops-reverser.makeRedactionKey" -}}
+{{- $old := lookup "v1" "Secret" .Release.Namespace (include "gitops-reverser.redactionKeySecretName" .) }}
+{{- $kept := dig "data" "key" "" (default dict $old) }}
+{{- if $kept }}{{ b64dec $kept }}{{ else }}{{ randAlphaNum 64 }}{{ end }}
 {{- end }}
 
 {{/* The names and addresses that the certificate must be valid for, comma-separated. */}}
@@ -99,4 +107,9 @@ kubelet brings the new certificate to the sidecar only a minute later.
 {{- define "gitops-reverser.pathToken" -}}
 {{- include "gitops-reverser.generate" . }}
 {{- .Values.generated.pathToken }}
+{{- end }}
+
+{{- define "gitops-reverser.redactionKey" -}}
+{{- include "gitops-reverser.generate" . }}
+{{- .Values.generated.redactionKey }}
 {{- end }}

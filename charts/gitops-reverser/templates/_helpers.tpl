@@ -109,6 +109,10 @@ configbutler.ai/role: leader
 {{- default (printf "%s-tls" (include "gitops-reverser.fullname" .)) .Values.certificate.existingSecret }}
 {{- end }}
 
+{{- define "gitops-reverser.redactionKeySecretName" -}}
+{{- default (printf "%s-redaction-key" (include "gitops-reverser.fullname" .)) .Values.redactionKey.existingSecret }}
+{{- end }}
+
 {{- define "gitops-reverser.pathTokenSecretName" -}}
 {{- printf "%s-path-token" (include "gitops-reverser.fullname" .) }}
 {{- end }}

@@ -190,6 +190,7 @@ impl Scenario {
             format!("{FOLDER}/apps/v1/deployments/{ns}/web.yaml"),
             format!("{FOLDER}/rbac.authorization.k8s.io/v1/rolebindings/{ns}/team.yaml"),
             format!("{FOLDER}/v1/configmaps/{ns}/app-config.yaml"),
+            format!("{FOLDER}/v1/secrets/{ns}/git-credentials.yaml"),
             format!("{FOLDER}/v1/serviceaccounts/{ns}/deployer.yaml"),
             format!("{FOLDER}/v1/services/{ns}/web.yaml"),
         ];

@@ -75,11 +75,13 @@ pub struct RepoRef {
     pub namespace: Option<String>,
 }
 
-/// What becomes of core Secrets.
+/// What becomes of core Secrets, and of further types whose values are secret (`--sensitive-resources`).
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, Hash, JsonSchema)]
 pub enum SecretPolicy {
-    /// They are not written.
+    /// They are written with a keyed digest in place of each value: changes show, values don't.
     #[default]
+    Redact,
+    /// They are not written.
     Omit,
     /// They are written as they are: everybody who can read the repository can read them.
     Plain,

@@ -57,4 +57,4 @@ pub use probe::probe;
 pub use push::PushOutcome;
 pub use read::FileEntry;
 pub use resume::Resumed;
-pub use url::{RepoUrl, RepoUrlError};
+pub use url::{RepoUrl, RepoUrlError, Scheme};

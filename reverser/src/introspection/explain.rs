@@ -65,9 +65,17 @@ pub(super) async fn explain(
         };
         response.uid = metadata("uid");
         response.resource_version = metadata("resourceVersion");
-        response.spec_hash = manifest::canonicalize(object)
-            .map(|m| m.hash.to_string())
-            .unwrap_or_default();
+        // A hash without a key would give a short value away to whoever can guess.
+        let secret = selecting.iter().any(|(d, _)| {
+            d.secrets
+                .types
+                .contains(&identity.group, &identity.resource)
+        });
+        if !secret {
+            response.spec_hash = manifest::canonicalize(object)
+                .map(|m| m.hash.to_string())
+                .unwrap_or_default();
+        }
     }
     response.reason = left_out(&identity, object.as_ref(), &selecting);
     response.selections = selecting

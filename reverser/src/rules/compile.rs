@@ -11,6 +11,7 @@ use super::selections::{apply_rule, collect_rules};
 use crate::change::DestinationKey;
 use crate::commit::CommitOptions;
 use crate::discovery::{Catalog, ServedType};
+use crate::secrets::Secrets;
 use crate::workers::BatchLimits;
 
 /// Flags that bear on a plan.
@@ -22,13 +23,17 @@ pub struct CompileOptions {
     pub limits: BatchLimits,
     /// Where a GitRepoConfig sets none.
     pub commit: CommitOptions,
+    /// Whether a repository may be a directory of this machine.
+    pub allow_file_urls: bool,
+    /// Whose values are secret, and how they are hidden.
+    pub secrets: Arc<Secrets>,
 }
 
 /// Makes the plan.
 #[must_use]
 pub fn compile(configuration: &Configuration, catalog: &Catalog, options: &CompileOptions) -> Plan {
     let mut plan = Plan::default();
-    let repos = check_repos(configuration, &mut plan);
+    let repos = check_repos(configuration, options, &mut plan);
     let mut destinations = check_destinations(configuration, &repos, options, &mut plan);
     refuse_overlaps(configuration, &mut destinations, &mut plan);
     let rules = collect_rules(configuration);

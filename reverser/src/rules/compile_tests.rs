@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 fn options() -> CompileOptions {
     CompileOptions {
+        secrets: Arc::default(),
+        allow_file_urls: false,
         filter: TypeFilter::default(),
         limits: BatchLimits::default(),
         commit: CommitOptions {

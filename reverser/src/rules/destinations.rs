@@ -11,18 +11,28 @@ use super::verdict::{finding, invalid, ready, stalled};
 use crate::api::{Conditions, GitDestinationSpec, GitRepoConfigSpec, PushSettings};
 use crate::change::DestinationKey;
 use crate::commit::{CommitOptions, Signature};
-use crate::git::{RepoUrl, check_path, is_branch_name};
+use crate::git::{RepoUrl, Scheme, check_path, is_branch_name};
 use crate::workers::BatchLimits;
 
 pub(super) type Repos<'a> =
     BTreeMap<(String, String), Result<(RepoUrl, &'a GitRepoConfigSpec), ()>>;
 
-pub(super) fn check_repos<'a>(configuration: &'a Configuration, plan: &mut Plan) -> Repos<'a> {
+pub(super) fn check_repos<'a>(
+    configuration: &'a Configuration,
+    options: &CompileOptions,
+    plan: &mut Plan,
+) -> Repos<'a> {
     let mut repos = Repos::new();
     for (name, repo) in &configuration.repos {
         let checked = match &repo.spec {
             Err(error) => Err(invalid(error)),
             Ok(spec) => match RepoUrl::parse(&spec.repo_url) {
+                Ok(url) if url.scheme() == Scheme::File && !options.allow_file_urls => {
+                    Err(stalled(
+                        "FileURLNotAllowed",
+                        "file:// URLs are refused: the reverser runs without --allow-file-urls",
+                    ))
+                }
                 Ok(url) => Ok((url, spec.as_ref())),
                 Err(error) => Err(stalled("InvalidURL", error.to_string())),
             },
@@ -146,6 +156,7 @@ fn check_destination(
         secret_name: repo.secret_ref.as_ref().map(|r| r.name.clone()),
         base_folder: spec.base_folder.clone(),
         secret_policy: spec.secret_policy,
+        secrets: options.secrets.clone(),
         take_over: spec.take_over.clone(),
         limits: limits(repo.push.as_ref(), options.limits),
         commit: commit_options(repo, &options.commit),

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use manifest::Identity;
+
 use super::{ObjectKey, Operations};
 use crate::api::{Conditions, SecretPolicy};
 use crate::change::DestinationKey;
 use crate::commit::CommitOptions;
 use crate::discovery::ServedType;
 use crate::git::RepoUrl;
+use crate::secrets::{RedactError, Redactor, Secrets};
 use crate::workers::BatchLimits;
 
 /// One branch of one repository: what a Git worker is for.
@@ -57,6 +61,8 @@ pub struct DestinationPlan {
     pub base_folder: String,
     /// What becomes of Secrets.
     pub secret_policy: SecretPolicy,
+    /// Whose values are secret, and how they are hidden; the same for all destinations.
+    pub secrets: Arc<Secrets>,
     /// The cluster that the folder may be taken over from.
     pub take_over: Option<String>,
     /// When a batch closes.
@@ -70,11 +76,43 @@ pub struct DestinationPlan {
 }
 
 impl DestinationPlan {
-    /// Whether objects of this type are not written here whatever rules select: core Secrets
-    /// under secretPolicy Omit.
+    /// Whether objects of this type are not written here whatever rules select: those with secret
+    /// values under secretPolicy Omit.
     #[must_use]
     pub fn omits(&self, group: &str, resource: &str) -> bool {
-        self.secret_policy == SecretPolicy::Omit && group.is_empty() && resource == "secrets"
+        self.treats(SecretPolicy::Omit, group, resource)
+    }
+
+    /// Whether the values of this type are secret, and this policy is what applies to them here.
+    #[must_use]
+    pub fn treats(&self, policy: SecretPolicy, group: &str, resource: &str) -> bool {
+        self.secret_policy == policy && self.secrets.types.contains(group, resource)
+    }
+
+    /// The manifest of an object as it is written here.
+    ///
+    /// # Errors
+    /// Where its values can't be hidden: it must not be written then.
+    pub fn text(&self, identity: &Identity, canonical: &Bytes) -> Result<Bytes, RedactError> {
+        if self.treats(SecretPolicy::Redact, &identity.group, &identity.resource) {
+            self.secrets.redactor.redact(identity, canonical)
+        } else {
+            Ok(canonical.clone())
+        }
+    }
+
+    /// Whether a file is not as the policy wants it: it was written under another one.
+    #[must_use]
+    pub fn is_of_another_policy(&self, identity: &Identity, file: &[u8]) -> bool {
+        let (group, resource) = (&identity.group, &identity.resource);
+        if !self.secrets.types.contains(group, resource) {
+            return false;
+        }
+        match self.secret_policy {
+            SecretPolicy::Redact => Redactor::holds_values(identity, file),
+            SecretPolicy::Omit => true,
+            SecretPolicy::Plain => !Redactor::holds_values(identity, file),
+        }
     }
 }
 

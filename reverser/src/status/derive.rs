@@ -6,9 +6,14 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::board::{DestinationReport, GitFailure, Snapshot};
 use super::view::View;
-use crate::api::Conditions;
+use crate::api::{Conditions, SecretPolicy};
 use crate::change::DestinationKey;
-use crate::rules::{Finding, Kind, ObjectKey};
+use crate::rules::{DestinationPlan, Finding, Kind, ObjectKey};
+
+const SYNCED: &str = "Synced";
+
+/// In order and yet worth a warning.
+pub(super) const IN_THE_CLEAR: &str = "SecretsInTheClear";
 
 /// Everything about one custom resource but the history of its conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,9 +167,29 @@ fn destination(
             message: format!("writing what is live; {pending} changes to go"),
         };
     }
+    let (reason, of_secrets) = secrets(plan);
     Conditions::Ready {
-        reason: "Synced",
-        message: format!("{} objects are in Git", facts.objects(key)),
+        reason,
+        message: format!("{} objects are in Git{of_secrets}", facts.objects(key)),
+    }
+}
+
+/// The reason of a destination that is in order, and what must not go unsaid of its Secrets.
+fn secrets(plan: &DestinationPlan) -> (&'static str, &'static str) {
+    let mut types = plan.selections.keys();
+    if !types.any(|(group, resource)| plan.secrets.types.contains(group, resource)) {
+        return (SYNCED, "");
+    }
+    match plan.secret_policy {
+        SecretPolicy::Plain => (
+            IN_THE_CLEAR,
+            "; Secrets are written in the clear (secretPolicy: Plain): whoever can read the repository can read them",
+        ),
+        SecretPolicy::Redact if !plan.secrets.redactor.shows_changes() => (
+            SYNCED,
+            "; there is no redaction key (--redaction-key-file), so that changes of Secrets' values don't show",
+        ),
+        SecretPolicy::Redact | SecretPolicy::Omit => (SYNCED, ""),
     }
 }
 

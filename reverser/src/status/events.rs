@@ -7,6 +7,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tracing::warn;
 
+use super::derive::IN_THE_CLEAR;
 use super::writer::NAME;
 use crate::api::{Condition, Conditions, READY};
 use crate::rules::ObjectKey;
@@ -70,7 +71,7 @@ impl Events {
         }
         told.notes.insert(reason, note.clone());
         let event = Event {
-            type_: if stalled {
+            type_: if stalled || reason == IN_THE_CLEAR {
                 EventType::Warning
             } else {
                 EventType::Normal

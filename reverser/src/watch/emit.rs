@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use manifest::SpecHash;
+use manifest::{Identity, SpecHash};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -208,6 +208,9 @@ impl Emitter<'_> {
             _ => credit.map(Unsettled::Credited),
         };
         for (subscriber, allowed) in taken {
+            let Some(content) = content_for(subscriber, &sighting.identity, content) else {
+                continue;
+            };
             self.shared
                 .board
                 .objects_grew(subscriber.key(), self.key, grown);
@@ -215,7 +218,7 @@ impl Emitter<'_> {
                 destination: subscriber.key().clone(),
                 path: subscriber.path(&sighting.identity),
                 identity: sighting.identity.clone(),
-                content: content.cloned(),
+                content,
                 operation: sighting.operation,
                 attribution: attribution.clone(),
                 cause: told.cause(),
@@ -232,6 +235,25 @@ impl Emitter<'_> {
     }
 }
 
+/// The content as the destination has it, none for a delete. `None` where nothing may be told of it: its file stays as it is.
+fn content_for(
+    subscriber: &Subscriber,
+    identity: &Identity,
+    content: Option<&Bytes>,
+) -> Option<Option<Bytes>> {
+    let destination = &subscriber.subscription.destination;
+    match content
+        .map(|text| destination.text(identity, text))
+        .transpose()
+    {
+        Ok(content) => Some(content),
+        Err(error) => {
+            warn!(object = %identity, destination = %destination.key, %error, "its values can't be redacted; it is not written");
+            None
+        }
+    }
+}
+
 /// Gives a live object to a subscriber that wants everything: whether its file differs, only Git
 /// can tell. `known` is what the index holds of it.
 ///
@@ -241,12 +263,15 @@ pub(super) fn give(seen: &Seen, known: &Entry, subscriber: &Subscriber) {
     let Some(allowed) = subscriber.selects(&seen.identity) else {
         return;
     };
+    let Some(content) = content_for(subscriber, &seen.identity, Some(&seen.text)) else {
+        return;
+    };
     let sighting = seen.sighting(None, None);
     let change = Change {
         destination: subscriber.key().clone(),
         path: subscriber.path(&seen.identity),
         identity: seen.identity.clone(),
-        content: Some(seen.text.clone()),
+        content,
         operation: sighting.operation,
         attribution: Attribution::None(Miss::Reconciled),
         cause: subscriber.cause,

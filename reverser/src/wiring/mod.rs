@@ -108,7 +108,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
     }));
     let conductor = Conductor::new(
-        args.compile_options(),
+        args.compile_options()?,
         Shared {
             client: client.clone(),
             store: store.clone(),
@@ -209,6 +209,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 configurations.clone(),
                 args.work_dir,
                 roles,
+                args.allow_file_urls,
             )
             .run()
             .map(ended("the prober")),

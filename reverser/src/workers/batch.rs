@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use git2::Oid;
-use manifest::SpecHash;
+use manifest::{Identity, SpecHash};
 
 use super::queue::{Item, Sweep, Unit, Unsettled, Write};
 use super::sweep;
-use crate::api::SecretPolicy;
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
 use crate::git::{Engine, EngineError, blob_id};
@@ -60,9 +60,8 @@ fn effective(
     store: &Store,
     coverage: Coverage,
 ) -> Result<Option<Change>, EngineError> {
-    let change = &mut write.change;
-    let new = change.content.as_ref().map(|text| blob_id(text));
-    let current = overlay.blob(&change.path);
+    let new = write.change.content.as_ref().map(|text| blob_id(text));
+    let current = overlay.blob(&write.change.path);
     let effect = match (current, new) {
         (None, None) => return Ok(None),
         (Some(current), Some(new)) if current == new => return Ok(None),
@@ -70,9 +69,10 @@ fn effective(
         (Some(_), Some(_)) => Operation::Update,
         (Some(_), None) => Operation::Delete,
     };
-    if !write.allowed.allows(effect) {
+    if !write.allowed.allows(effect) && !is_of_another_policy(overlay, write, effect)? {
         return Ok(None);
     }
+    let change = &mut write.change;
     overlay.changed.insert(change.path.clone(), new);
     if change.cause != Cause::Live {
         // What a list found, only Git can tell apart from what was there before.
@@ -111,8 +111,23 @@ fn effective(
     Ok(Some(change.clone()))
 }
 
+/// Whether the change replaces a file that was written under another secretPolicy, which is done whatever the operations.
+fn is_of_another_policy(
+    overlay: &Overlay<'_>,
+    write: &Write,
+    effect: Operation,
+) -> Result<bool, EngineError> {
+    let Change { path, identity, .. } = &write.change;
+    // What this batch writes, it writes under this policy.
+    if effect != Operation::Update || overlay.changed.contains_key(path) {
+        return Ok(false);
+    }
+    let file = overlay.engine.read(path)?;
+    Ok(file.is_some_and(|file| write.destination.is_of_another_policy(identity, &file)))
+}
+
 /// Deletes of files whose objects are not live. Whoever deleted them while nobody watched may
-/// still be known, by the content that the file holds.
+/// still be known, by the content that the file holds (not of redacted ones). What the rules keep is redacted where it must be.
 fn swept(
     overlay: &mut Overlay<'_>,
     sweep: &Sweep,
@@ -129,6 +144,16 @@ fn swept(
         let Some(identity) = orphan.identity(&text) else {
             continue;
         };
+        if orphan.redact_only {
+            changes.extend(redacted(
+                overlay,
+                sweep,
+                orphan.path,
+                identity,
+                &text.into(),
+            ));
+            continue;
+        }
         let sighting = Sighting {
             identity: identity.clone(),
             uid: String::new(),
@@ -157,6 +182,34 @@ fn swept(
     Ok(changes)
 }
 
+/// What the rules keep of an object that is gone, without its values. `None` where it holds none, and where it can't be
+/// read: that file is none of ours.
+fn redacted(
+    overlay: &mut Overlay<'_>,
+    sweep: &Sweep,
+    path: String,
+    identity: Identity,
+    text: &Bytes,
+) -> Option<Change> {
+    let destination = &sweep.destination;
+    if !destination.is_of_another_policy(&identity, text) {
+        return None;
+    }
+    let content = destination.text(&identity, text).ok()?;
+    overlay
+        .changed
+        .insert(path.clone(), Some(blob_id(&content)));
+    Some(Change {
+        destination: destination.key.clone(),
+        identity,
+        path,
+        content: Some(content),
+        operation: Operation::Update,
+        attribution: Attribution::None(Miss::Reconciled),
+        cause: sweep.cause,
+    })
+}
+
 /// Whether an item still is what its destination wants. What a list under way or the queue brings of
 /// an earlier plan is not: another folder, Secrets that are to be left out now, a sweep of what is
 /// selected now. Each such change of plan lists everything again.
@@ -170,10 +223,12 @@ pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
     }
     match item {
         Item::Write(write) => {
-            let identity = &write.change.identity;
-            let secret = identity.group.is_empty() && identity.resource == "secrets";
-            let omitted = new.secret_policy == SecretPolicy::Omit;
-            !(secret && omitted && write.change.content.is_some())
+            let Identity {
+                group, resource, ..
+            } = &write.change.identity;
+            let secret = new.secrets.types.contains(group, resource);
+            let written = write.change.content.is_some();
+            !(secret && written && new.secret_policy != old.secret_policy)
         }
         Item::Sweep(sweep) => match &sweep.unit {
             Unit::Unselected => new.resolved && new.selections == old.selections,

@@ -113,6 +113,7 @@ pub(super) fn plan(cluster: &str, destination: &DestinationPlan, bot: &Signature
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -140,6 +141,7 @@ pub(super) mod tests {
             secret_name: None,
             base_folder: "live".to_owned(),
             secret_policy: SecretPolicy::Omit,
+            secrets: Arc::default(),
             take_over: take_over.map(ToOwned::to_owned),
             limits: BatchLimits {
                 linger: Duration::ZERO,

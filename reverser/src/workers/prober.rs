@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::credentials;
 use crate::api::GitRepoConfigSpec;
-use crate::git::{self, RepoUrl};
+use crate::git::{self, RepoUrl, Scheme};
 use crate::leadership::{Roles, leads};
 use crate::rules::{ConfigObject, Configuration};
 use crate::status::{GitFailure, StatusBoard};
@@ -31,6 +31,7 @@ pub struct Prober {
     configuration: watch::Receiver<Option<Arc<Configuration>>>,
     work_dir: PathBuf,
     roles: Roles,
+    allow_file_urls: bool,
 }
 
 type Name = (String, String);
@@ -46,7 +47,7 @@ struct Asked {
 }
 
 impl Prober {
-    /// Looks at the GitRepoConfigs in `configuration`; `work_dir` is `--work-dir`.
+    /// Looks at the GitRepoConfigs in `configuration`; `work_dir` is `--work-dir`, `allow_file_urls` the flag.
     #[must_use]
     pub fn new(
         client: Client,
@@ -54,6 +55,7 @@ impl Prober {
         configuration: watch::Receiver<Option<Arc<Configuration>>>,
         work_dir: PathBuf,
         roles: Roles,
+        allow_file_urls: bool,
     ) -> Self {
         Self {
             client,
@@ -61,6 +63,7 @@ impl Prober {
             configuration,
             work_dir,
             roles,
+            allow_file_urls,
         }
     }
 
@@ -98,6 +101,9 @@ impl Prober {
                 let Ok(url) = RepoUrl::parse(&spec.repo_url) else {
                     continue;
                 };
+                if url.scheme() == Scheme::File && !self.allow_file_urls {
+                    continue;
+                }
                 let version = version(repo);
                 asked.insert(
                     name.clone(),

@@ -6,14 +6,17 @@
 use manifest::{Identity, SpecHash};
 
 use super::queue::{Sweep, Unit};
+use crate::api::SecretPolicy;
 use crate::change::Operation;
 use crate::git::{Engine, EngineError};
 use crate::rules::{DestinationPlan, TypeSelection};
 
-/// A file that must go.
+/// A file that nothing live stands behind.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Orphan {
     pub(super) path: String,
+    /// The rules keep it, but not the values that it may hold from under another secretPolicy.
+    pub(super) redact_only: bool,
     group: String,
     version: String,
     resource: String,
@@ -71,7 +74,7 @@ pub(super) fn orphans(engine: &Engine, sweep: &Sweep) -> Result<Vec<Orphan>, Eng
     }
 }
 
-/// Files of one type, at every version, that are not live.
+/// Files of one type, at every version, that are not live and may not stay as they are.
 fn listed(
     engine: &Engine,
     destination: &DestinationPlan,
@@ -82,6 +85,7 @@ fn listed(
     let served = &selection.served;
     // A change of secretPolicy rewrites files whatever the operations.
     let omitted = destination.omits(&served.group, &served.resource);
+    let redacted = destination.treats(SecretPolicy::Redact, &served.group, &served.resource);
     let group_directory = manifest::group_directory(&destination.base_folder, &served.group);
     let mut orphans = Vec::new();
     for version in engine.list_directories(&group_directory)? {
@@ -107,11 +111,12 @@ fn listed(
             };
             let other_namespace = namespace.is_some_and(|n| manifest::encode_segment(n) != folder);
             // A namespace is a DNS label, which a path holds as it is.
-            let allowed = selection
-                .operations(folder)
-                .is_some_and(|o| omitted || o.allows(Operation::Delete));
+            let Some(operations) = selection.operations(folder) else {
+                continue;
+            };
+            let goes = omitted || operations.allows(Operation::Delete);
             if other_namespace
-                || !allowed
+                || !(goes || redacted)
                 || !manifest::is_manifest_file_name(name)
                 || is_live(&file.path)
             {
@@ -119,6 +124,7 @@ fn listed(
             }
             orphans.push(Orphan {
                 path: file.path.clone(),
+                redact_only: !goes,
                 group: served.group.clone(),
                 version: version.clone(),
                 resource: served.resource.clone(),
@@ -163,6 +169,7 @@ fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orph
         }
         orphans.push(Orphan {
             path: file.path.clone(),
+            redact_only: false,
             group: group.to_owned(),
             version: version.to_owned(),
             resource: resource.to_owned(),

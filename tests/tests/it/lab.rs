@@ -169,7 +169,8 @@ impl<'a> Lab<'a> {
         api.get(name).await.unwrap().data["status"].clone()
     }
 
-    async fn condition<K: Resource<DynamicType = ()>>(
+    /// Waits until the Ready condition of a custom resource, of its present generation, is as wanted.
+    pub(crate) async fn condition<K: Resource<DynamicType = ()>>(
         &self,
         name: &str,
         wanted: impl Fn(&Value) -> bool,

@@ -3,6 +3,7 @@
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, PostParams};
+use reverser::api::GitDestination;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::reverser::Reverser;
@@ -242,6 +243,9 @@ async fn what_is_not_written_is_explained_by_a_reason() {
         .await
         .watching(&["configmaps", "secrets"])
         .await;
+    lab.destination("all", json!({"secretPolicy": "Omit"}))
+        .await;
+    lab.ready::<GitDestination>("all").await;
     let grpcurl = grpcurl(&lab).await;
     let why = async |resource: &str, name: &str| {
         let answer = explain(&grpcurl, &lab, resource, name).await;

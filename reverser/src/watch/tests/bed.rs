@@ -233,6 +233,7 @@ pub(super) fn subscriber(key: &WatchKey, name: &str, cause: Cause) -> Subscriber
         secret_name: None,
         base_folder: name.to_owned(),
         secret_policy: SecretPolicy::Omit,
+        secrets: Arc::default(),
         take_over: None,
         limits: BatchLimits::default(),
         commit: CommitOptions {

@@ -79,7 +79,7 @@ async fn empty_lists_are_refused() {
 
 #[tokio::test]
 async fn words_that_mean_nothing_are_refused() {
-    for policy in ["Encrypt", "omit", "PLAIN", ""] {
+    for policy in ["Encrypt", "omit", "PLAIN", "redact", ""] {
         all_refused::<GitDestination, _>(
             [(policy, destination(json!({"secretPolicy": policy})))],
             "spec.secretPolicy",
@@ -204,7 +204,7 @@ async fn good_ones_are_accepted_and_get_their_defaults() {
     let stored = apply::<GitDestination>(&client, &destination(json!({})))
         .await
         .unwrap();
-    assert_eq!(stored, destination(json!({"secretPolicy": "Omit"})));
+    assert_eq!(stored, destination(json!({"secretPolicy": "Redact"})));
     let plain = destination(
         json!({"secretPolicy": "Plain", "takeOver": "0c2f", "repoRef": {"name": "a", "namespace": "b"}}),
     );
