@@ -70,6 +70,7 @@ fn secret(url: &str, pairs: &[(&str, &str)]) -> Result<Credentials, CredentialsE
 fn open(work_dir: &Path, url: &str, credentials: Credentials) -> Result<Engine, EngineError> {
     init();
     Engine::open(EngineOptions {
+        signer: None,
         work_dir: work_dir.join("clone"),
         url: RepoUrl::parse(url).unwrap(),
         branch: "main".to_owned(),

@@ -102,6 +102,27 @@ pub struct CommitSettings {
     )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author_email_domain: Option<String>,
+    /// Every commit is signed. Where the key can't be used, nothing is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<SigningSettings>,
+}
+
+/// With what commits are signed.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningSettings {
+    /// The Secret with an SSH key, in the same namespace: `ssh-privatekey` or `identity` (Ed25519 or RSA, in OpenSSH's format),
+    /// and `ssh-password` where the key is encrypted.
+    pub secret_ref: SecretRef,
+}
+
+impl GitRepoConfigSpec {
+    /// The Secret with the key that signs commits.
+    #[must_use]
+    pub fn signing_secret(&self) -> Option<&str> {
+        let signing = self.commit.as_ref()?.signing.as_ref()?;
+        Some(&signing.secret_ref.name)
+    }
 }
 
 /// The bot.

@@ -4,7 +4,7 @@ use git2::Oid;
 
 use super::engine::{Engine, Made};
 use super::error::EngineError;
-use super::object::{CommitText, blob_id, signed};
+use super::object::{CommitText, blob_id, signed, with_signature};
 use super::path;
 use super::tree::{Applied, Edit, Edits};
 use crate::commit::{CommitPlan, Signature};
@@ -104,7 +104,11 @@ impl Engine {
             author,
             message,
         };
-        let commit = objects.write_commit(&text.into_bytes(&committer), parent);
+        let mut bytes = text.into_bytes(&committer);
+        if let Some(signer) = &self.options.signer {
+            bytes = with_signature(&bytes, &signer.sign(&bytes)?);
+        }
+        let commit = objects.write_commit(&bytes, parent);
         let made = Made {
             commit,
             objects: made,

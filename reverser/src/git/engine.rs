@@ -13,6 +13,7 @@ use super::permit::{Denied, Permit};
 use super::read::FolderCache;
 use super::resume::Resumed;
 use super::session::Session;
+use super::signing::Signer;
 use super::store::Store;
 use super::url::RepoUrl;
 use crate::commit::Signature;
@@ -38,6 +39,8 @@ pub struct EngineOptions {
     pub credentials: Credentials,
     /// The bot.
     pub committer: Signature,
+    /// Signs every commit, replayed ones too. `None`: they are not signed.
+    pub signer: Option<Arc<Signer>>,
     /// The folders that are ours, none of them within another. Where the branch has moved, commits of an earlier process are
     /// resumed only in folders that are still what they were.
     pub folders: Vec<String>,
@@ -182,7 +185,7 @@ impl Engine {
         self.permit.as_ref().map_or(Ok(()), |permit| permit.check())
     }
 
-    /// Credentials, committer and spelling of the URL, from the next operation on. The clone stays what and where it is.
+    /// Credentials, committer, signer and spelling of the URL, from the next operation on. The clone stays what and where it is.
     pub fn set_options(&mut self, options: EngineOptions) {
         let clone = std::mem::take(&mut self.options.work_dir);
         let branch = std::mem::take(&mut self.options.branch);

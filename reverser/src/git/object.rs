@@ -106,6 +106,15 @@ impl CommitText {
     }
 }
 
+/// A commit and the signature of its bytes, which goes behind the other headers, its further lines indented
+/// (gitformat-signature(5)).
+pub(super) fn with_signature(commit: &[u8], armour: &str) -> Vec<u8> {
+    let headers = commit.windows(2).position(|pair| pair == b"\n\n");
+    let (headers, rest) = commit.split_at(headers.map_or(commit.len(), |end| end + 1));
+    let header = format!("gpgsig {}\n", armour.trim_end().replace('\n', "\n "));
+    [headers, header.as_bytes(), rest].concat()
+}
+
 /// As it stands in a commit, in UTC.
 pub(super) fn signed(who: &Signature<'_>) -> Vec<u8> {
     let mut text = who.name_bytes().to_vec();

@@ -76,6 +76,7 @@ impl Bed {
             branch: branch.to_owned(),
             credentials: Credentials::none(),
             committer: person("GitOps Reverser"),
+            signer: None,
             folders: vec!["x".to_owned(), "y".to_owned()],
         }
     }

@@ -5,4 +5,5 @@ mod growth;
 mod laws;
 mod moved;
 mod permit;
+mod signed;
 mod trees;

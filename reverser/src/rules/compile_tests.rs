@@ -94,6 +94,48 @@ fn a_rule_watches_its_own_namespace_only() {
 }
 
 #[test]
+fn a_directory_is_a_repository_only_where_a_flag_says_so() {
+    let mut c = configuration();
+    let spec = json!({"repoUrl": "file:///srv/git/a.git", "allowedBranches": ["main"]});
+    c.repos
+        .extend([object("lab", "repo", "2026-01-01T00:00:00Z", spec)]);
+    let plan = compile(&c, &catalog(), &options());
+    let refused = reason(&plan, Kind::Repo, "lab", "repo");
+    assert_eq!(refused, "FileURLNotAllowed");
+    assert!(plan.destinations.is_empty());
+    let options = CompileOptions {
+        allow_file_urls: true,
+        ..options()
+    };
+    let plan = compile(&c, &catalog(), &options);
+    assert_eq!(plan.destinations.len(), 1);
+}
+
+#[test]
+fn a_neighbour_that_does_not_sign_has_a_worker_of_its_own() {
+    let mut c = configuration();
+    let t = "2026-01-01T00:00:00Z";
+    let signing = json!({
+        "repoUrl": "https://git.example.com/a/b.git", "allowedBranches": ["main"],
+        "commit": {"signing": {"secretRef": {"name": "key"}}},
+    });
+    c.repos.extend([object("lab", "signed", t, signing)]);
+    let spec = json!({"repoRef": {"name": "signed"}, "branch": "main", "baseFolder": "signed"});
+    c.destinations.extend([object("lab", "signed", t, spec)]);
+    let plan = compile(&c, &catalog(), &options());
+    let branch = |name: &str| {
+        let key = DestinationKey {
+            namespace: "lab".to_owned(),
+            name: name.to_owned(),
+        };
+        plan.destinations[&key].branch.clone()
+    };
+    assert_ne!(branch("all"), branch("signed"));
+    assert!(branch("all").is_same_branch(&branch("signed")));
+    assert_eq!(branch("signed").signing, "lab/key");
+}
+
+#[test]
 fn a_cluster_wide_watch_serves_the_namespaces_too() {
     let mut c = configuration();
     c.cluster_rules.extend([object("", "everywhere", "2026-01-01T00:00:00Z", json!({

@@ -140,6 +140,7 @@ fn check_destination(
             format!("baseFolder must be a relative path that stays in the repository: {error}"),
         ));
     }
+    let signing_secret = repo.signing_secret().map(ToOwned::to_owned);
     Ok(DestinationPlan {
         key: key.clone(),
         uid: object.object.metadata.uid.clone().unwrap_or_default(),
@@ -150,10 +151,14 @@ fn check_destination(
                 .secret_ref
                 .as_ref()
                 .map_or_else(String::new, |r| format!("{}/{}", key.namespace, r.name)),
+            signing: signing_secret
+                .as_ref()
+                .map_or_else(String::new, |name| format!("{}/{name}", key.namespace)),
         },
         url: url.clone(),
         repo_name: repo_name.clone(),
         secret_name: repo.secret_ref.as_ref().map(|r| r.name.clone()),
+        signing_secret,
         base_folder: spec.base_folder.clone(),
         secret_policy: spec.secret_policy,
         secrets: options.secrets.clone(),

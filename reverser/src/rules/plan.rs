@@ -26,6 +26,9 @@ pub struct BranchKey {
     /// `namespace/name` of the Secret, empty for none: nobody's changes travel under somebody
     /// else's credentials.
     pub secret: String,
+    /// `namespace/name` of the Secret with the signing key, empty for none: nothing is signed with somebody
+    /// else's key, or goes unsigned because of a neighbour.
+    pub signing: String,
 }
 
 impl BranchKey {
@@ -57,6 +60,8 @@ pub struct DestinationPlan {
     pub repo_name: String,
     /// The Secret with the credentials, in the destination's namespace.
     pub secret_name: Option<String>,
+    /// The Secret with the key that signs commits, in the destination's namespace.
+    pub signing_secret: Option<String>,
     /// From the root of the repository, without a slash at either end.
     pub base_folder: String,
     /// What becomes of Secrets.

@@ -116,8 +116,14 @@ fn name(branch: &BranchKey) -> String {
         repository,
         branch,
         secret,
+        signing,
     } = branch;
-    SpecHash::of(format!("{repository}\n{branch}\n{secret}").as_bytes()).to_string()
+    let mut text = format!("{repository}\n{branch}\n{secret}");
+    if !signing.is_empty() {
+        // Without one, as it was before there were any.
+        text = format!("{text}\n{signing}");
+    }
+    SpecHash::of(text.as_bytes()).to_string()
 }
 
 /// 16 hex digits, or those and a number.
@@ -147,6 +153,7 @@ mod tests {
             repository: "https://git.example.com/a/b".to_owned(),
             branch: branch.to_owned(),
             secret: String::new(),
+            signing: String::new(),
         }
     }
 

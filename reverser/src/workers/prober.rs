@@ -114,12 +114,13 @@ impl Prober {
                     },
                 );
                 let secret = spec.secret_ref.as_ref().map(|r| r.name.clone());
+                let signing = spec.signing_secret().map(ToOwned::to_owned);
                 let scratch = self.work_dir.join("probe");
                 asking.spawn(ask(
                     self.client.clone(),
                     name.clone(),
                     version,
-                    secret,
+                    [secret, signing],
                     url,
                     scratch,
                 ));
@@ -143,11 +144,16 @@ async fn ask(
     client: Client,
     name: Name,
     version: Version,
-    secret: Option<String>,
+    [secret, signing]: [Option<String>; 2],
     url: RepoUrl,
     scratch: PathBuf,
 ) -> (Name, Version, Result<(), GitFailure>) {
-    let outcome = match credentials::read(&client, &name.0, secret.as_deref(), &url).await {
+    let key = credentials::read_signer(&client, &name.0, signing.as_deref(), None).await;
+    let read = match key {
+        Ok(_) => credentials::read(&client, &name.0, secret.as_deref(), &url).await,
+        Err(failure) => Err(failure),
+    };
+    let outcome = match read {
         Err(failure) => Err(failure),
         Ok(credentials) => {
             match tokio::task::spawn_blocking(move || git::probe(&scratch, &url, &credentials))

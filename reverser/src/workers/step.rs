@@ -8,15 +8,14 @@ use git2::Oid;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::credentials::Access;
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
 use super::{Portion, UnpushedLimits, batch, claim};
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
-use crate::git::{
-    CommitOutcome, Credentials, Engine, EngineError, EngineOptions, Permit, PushOutcome,
-};
+use crate::git::{CommitOutcome, Engine, EngineError, EngineOptions, Permit, PushOutcome};
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan};
 use crate::status::{CommitNote, StatusBoard};
@@ -526,14 +525,15 @@ pub(super) fn engine_options(
     work_dir: std::path::PathBuf,
     first: &DestinationPlan,
     all: &[Arc<DestinationPlan>],
-    credentials: Credentials,
+    access: Access,
 ) -> EngineOptions {
     EngineOptions {
         work_dir,
         url: first.url.clone(),
         branch: first.branch.branch.clone(),
-        credentials,
+        credentials: access.credentials,
         committer: first.commit.bot.clone(),
+        signer: access.signer,
         folders: all.iter().map(|d| d.base_folder.clone()).collect(),
     }
 }

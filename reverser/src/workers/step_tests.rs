@@ -59,7 +59,10 @@ impl Bench {
             self.bed.work_dir(),
             &self.plan[0],
             &self.plan,
-            Credentials::none(),
+            Access {
+                credentials: crate::git::Credentials::none(),
+                signer: None,
+            },
         );
         options.url = self.bed.options("main").url;
         let portion = Portion {

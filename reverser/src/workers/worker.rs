@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::clones::{Clones, HeldClone};
-use super::credentials::CredentialSource;
+use super::credentials::{Access, CredentialSource};
 use super::failure::NOT_LEADING;
 use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
@@ -17,7 +17,6 @@ use super::step::{Context, GivenUp, Round, Work, engine_options};
 use super::{BatchLimits, Portion, UnpushedLimits};
 use crate::attribution::Coverage;
 use crate::change::Cause;
-use crate::git::Credentials;
 use crate::rules::{BranchKey, DestinationPlan};
 use crate::status::{GitFailure, WorkerPhase};
 
@@ -184,7 +183,7 @@ impl Worker {
         let Some(destination) = self.plans.borrow_and_update().first().cloned() else {
             return Ok(());
         };
-        let credentials = self.credentials.get(&destination).await?;
+        let access = self.credentials.get(&destination).await?;
         let _permits = self.take_turn().await;
         self.settings.board.worker(&self.key, WorkerPhase::Working);
         let started = Instant::now();
@@ -193,7 +192,7 @@ impl Worker {
             coverage,
         };
         let round = self
-            .blocking_round(work, &destination, credentials, portion)
+            .blocking_round(work, &destination, access, portion)
             .await?;
         self.last_round = started.elapsed();
         for destination in round.found.moved {
@@ -217,14 +216,14 @@ impl Worker {
         &mut self,
         work: &mut Work,
         destination: &DestinationPlan,
-        credentials: Credentials,
+        access: Access,
         portion: Portion,
     ) -> Result<Round, GitFailure> {
         let mut taken = std::mem::take(work);
         let context = self.context.clone();
         let plan = self.plans.borrow().clone();
         let clone = self.hold_clone();
-        let options = engine_options(clone.path(), destination, &plan, credentials);
+        let options = engine_options(clone.path(), destination, &plan, access);
         let given_up = GivenUp::default();
         let seen_by_thread = given_up.clone();
         let thread = tokio::task::spawn_blocking(move || {

@@ -71,6 +71,7 @@ pub(crate) fn measure(shape: Shape) -> Result<Cost> {
     let secret = BTreeMap::from([("ca.crt".to_owned(), server.ca_pem().as_bytes().to_vec())]);
     let url = RepoUrl::parse(repo.url())?;
     let options = EngineOptions {
+        signer: None,
         work_dir: directory.path().join("clone"),
         credentials: Credentials::from_secret(&url, &secret)?,
         url,

@@ -200,6 +200,7 @@ fn a_push_without_end_is_given_up_and_commits_stay() {
     });
     let directory = temp_dir("dripping").unwrap();
     let at = |url: &str| EngineOptions {
+        signer: None,
         work_dir: directory.path().join("clone"),
         url: RepoUrl::parse(url).unwrap(),
         branch: "main".to_owned(),

@@ -23,6 +23,7 @@ mod refusals;
 mod scaling;
 mod secrets;
 mod seeing;
+mod signed;
 mod ssh;
 mod stream;
 mod testbed;
