@@ -12,6 +12,7 @@ use super::credentials::Access;
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
 use super::{Portion, UnpushedLimits, batch, claim};
+use crate::api::SecretPolicy;
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
 use crate::commit::{self, ChangeSummary};
@@ -168,6 +169,7 @@ impl Work {
         // A round begins with what may be a replay, in opening the clone or in looking what the remote has.
         context.permit.check()?;
         self.open(context, options)?;
+        self.forget_values(plan)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
         self.notice_moved(plan, found);
@@ -247,6 +249,26 @@ impl Work {
         engine.refresh()?;
         self.fresh = true;
         self.notice_moved(plan, found);
+        Ok(())
+    }
+
+    /// Drops what waits for the remote where a destination wrote Secrets in the clear and is no longer to: what was not
+    /// pushed need not become history. Its folder is found moved then, and all of it compared afresh.
+    fn forget_values(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
+        let switched = |key: &DestinationKey, old: &DestinationPlan| {
+            let hides = |d: &&Arc<DestinationPlan>| d.secret_policy != SecretPolicy::Plain;
+            old.secret_policy == SecretPolicy::Plain
+                && plan.iter().filter(hides).any(|d| d.key == *key)
+        };
+        let claims = self.claims.len();
+        self.claims.retain(|key, (old, _)| !switched(key, old));
+        if let Some(engine) = self.engine.as_mut()
+            && self.claims.len() < claims
+            && engine.has_unpushed()
+        {
+            engine.drop_unpushed()?;
+            self.unpushed = Unpushed::default();
+        }
         Ok(())
     }
 

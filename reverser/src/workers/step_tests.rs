@@ -286,3 +286,31 @@ fn what_was_committed_and_not_pushed_is_dropped_with_the_lease() {
     assert_eq!(bench.bed.tip("main"), tip);
     assert_eq!(bench.content("a"), "a: 1");
 }
+
+#[test]
+fn secrets_in_the_clear_that_wait_are_dropped_when_they_are_to_be_hidden() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    let policy = |bench: &mut Bench, secret_policy| {
+        let destination = DestinationPlan {
+            secret_policy,
+            ..(*bench.plan[0]).clone()
+        };
+        bench.plan = vec![Arc::new(destination)];
+    };
+    policy(&mut bench, SecretPolicy::Plain);
+    bench.change("one", "1", "alice");
+    bench.rounds_until_all_is_pushed();
+    bench.remote_goes_away();
+    bench.change("two", "2", "alice");
+    assert!(bench.round().outcome.is_err());
+    let (commits, _) = bench.unpushed();
+    assert_eq!(commits, 1);
+    policy(&mut bench, SecretPolicy::Redact);
+    let moved = bench.round().found.moved;
+    assert_eq!(bench.unpushed(), (0, 0));
+    assert_eq!(moved, [bench.plan[0].key.clone()]);
+    bench.remote_comes_back();
+    bench.change("two", "redacted", "alice");
+    bench.rounds_until_all_is_pushed();
+    assert_eq!(bench.content("two"), "redacted");
+}
