@@ -181,6 +181,42 @@ fn https_with_basic_authentication_and_a_private_ca() {
     works_all_the_way(&repo, directory.path(), repo.url(), &credentials);
 }
 
+/// Wherever a server leads us, the credentials stay with the host that they were given for.
+#[test]
+fn a_redirect_to_another_host_is_refused_and_nothing_is_sent_there() {
+    let server = GitServer::https(HttpOptions::basic("bot", "s3cret")).unwrap();
+    let elsewhere = GitServer::https(HttpOptions::basic("bot", "s3cret")).unwrap();
+    let repo = server.create_seeded_repo("shop");
+    let theirs = elsewhere.create_seeded_repo("shop");
+    let before = theirs.head();
+    // Not for want of trust.
+    let ca = format!("{}\n{}", server.ca_pem(), elsewhere.ca_pem());
+    let bearer = [("bearerToken", "t0ken"), ("ca.crt", ca.as_str())];
+    let basic = [
+        ("username", "bot"),
+        ("password", "s3cret"),
+        ("ca.crt", ca.as_str()),
+    ];
+    let directory = temp_dir("engine").unwrap();
+    let basic = secret(repo.url(), &basic).unwrap();
+    let mut engine = open(directory.path(), repo.url(), basic.clone()).unwrap();
+    engine.commit(plan("alice", "x/a.yaml", "a\n")).unwrap();
+    let port = elsewhere.base_url().rsplit(':').next().unwrap();
+    server.set_fault(Fault::Redirect(port.parse().unwrap()));
+    let asked = elsewhere.requests();
+    engine.push().unwrap_err();
+    for credentials in [basic, secret(repo.url(), &bearer).unwrap()] {
+        let other = temp_dir("engine").unwrap();
+        let error = open(other.path(), repo.url(), credentials).err().unwrap();
+        assert!(error.to_string().contains("redirect"), "{error}");
+    }
+    assert_eq!(elsewhere.requests(), asked);
+    assert_eq!(theirs.head(), before);
+    server.set_fault(Fault::None);
+    engine.push().unwrap();
+    assert!(repo.file("x/a.yaml").is_some());
+}
+
 #[test]
 fn https_with_a_bearer_token() {
     let server = GitServer::https(HttpOptions::bearer("t0ken")).unwrap();

@@ -47,6 +47,8 @@ pub enum Fault {
     Hang,
     /// It answers every request with this status.
     Status(u16),
+    /// It leads every request to the same path at this port of `localhost`, which is another host than `127.0.0.1`.
+    Redirect(u16),
 }
 
 /// A Git server over HTTP or HTTPS on 127.0.0.1, ended when dropped. It runs on threads of its own: a test may block.
@@ -317,6 +319,7 @@ async fn answer(
         Fault::None | Fault::Hang => {}
         Fault::Unauthorized => return Ok(unauthorized(&state.auth)),
         Fault::Status(status) => return Ok(status_only(status)),
+        Fault::Redirect(port) => return Ok(redirect(port, &request)),
     }
     let Ok(user) = state
         .auth
@@ -345,6 +348,16 @@ fn unauthorized(auth: &HttpAuth) -> Response<Body> {
         header::WWW_AUTHENTICATE,
         HeaderValue::from_static(challenge),
     );
+    response
+}
+
+/// Off this host by its name, though not by its address.
+fn redirect(port: u16, request: &Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+    let mut response = status_only(302);
+    if let Ok(to) = HeaderValue::from_str(&format!("https://localhost:{port}{path}")) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
     response
 }
 

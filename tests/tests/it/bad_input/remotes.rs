@@ -142,3 +142,17 @@ async fn a_hook_that_refuses_the_push() {
     let versions = lab.versions(&lab.path("meanwhile"));
     assert_eq!(versions.last().unwrap().author_name, "alice");
 }
+
+#[tokio::test]
+async fn a_directory_of_the_container_is_no_repository_unless_a_flag_says_so() {
+    let (lab, healthy) = labs("directory").await;
+    credentials(&lab, PASSWORD).await;
+    configure(&lab, &format!("file://{}", lab.repo.path().display())).await;
+    let message = told::<GitRepoConfig>(&lab, "repo", "FileURLNotAllowed").await;
+    assert!(message.contains("--allow-file-urls"), "{message}");
+    told::<GitDestination>(&lab, "all", "RepoConfigInvalid").await;
+    goes_on_elsewhere(&lab, &healthy).await;
+    assert_eq!(lab.repo.head(), None);
+    apply_repo(&lab, lab.repo.url()).await;
+    recovers(&lab).await;
+}
