@@ -15,7 +15,7 @@ mod yaml;
 pub use canonical::{CanonicalizeError, Manifest, canonicalize};
 pub use hashes::{ReplicasPath, managed_fields_hash, replicas};
 pub use identity::{Identity, ParseSpecHashError, SpecHash};
-pub use left_out::{LeftOut, left_out};
+pub use left_out::{ClusterMade, LeftOut, left_out};
 pub use path::{
     encode_segment, file_path, group_directory, is_api_version, is_manifest_file_name,
     type_directory,

@@ -286,3 +286,119 @@ fn a_webhook_path_with_a_token_stays_out_of_git() {
     }
     assert_eq!(left_out(&id, &json!({"webhooks": null})), None);
 }
+
+fn owned_by(api_version: &str, kind: &str, controller: bool) -> Value {
+    json!({"metadata": {"name": "x", "ownerReferences": [
+        {"apiVersion": "v1", "kind": "Other", "name": "y", "uid": "u1"},
+        {"apiVersion": api_version, "kind": kind, "name": "z", "uid": "u2", "controller": controller},
+    ]}})
+}
+
+#[test]
+fn what_a_controller_of_kubernetes_keeps_for_an_owner_is_left_out() {
+    for (group, resource, api_version, kind) in [
+        ("apps", "replicasets", "apps/v1", "Deployment"),
+        ("apps", "controllerrevisions", "apps/v1", "StatefulSet"),
+        ("", "pods", "apps/v1", "ReplicaSet"),
+        ("", "pods", "v1", "Node"),
+        ("batch", "jobs", "batch/v1", "CronJob"),
+        ("discovery.k8s.io", "endpointslices", "v1", "Service"),
+        ("resource.k8s.io", "resourceclaims", "v1", "Pod"),
+    ] {
+        let id = identity(group, resource, "lab", "x");
+        let owned = owned_by(api_version, kind, true);
+        assert_eq!(
+            left_out(&id, &owned),
+            Some(LeftOut::Owned),
+            "{resource} of {kind}"
+        );
+        assert_eq!(
+            left_out(&id, &owned_by(api_version, kind, false)),
+            None,
+            "not its controller"
+        );
+        assert_eq!(
+            left_out(&id, &json!({"metadata": {"name": "x"}})),
+            None,
+            "without owner"
+        );
+    }
+}
+
+#[test]
+fn what_an_operator_keeps_for_a_custom_resource_is_written() {
+    let id = identity("apps", "deployments", "lab", "x");
+    for api_version in ["example.com/v1", "apps.example.com/v1"] {
+        assert_eq!(left_out(&id, &owned_by(api_version, "App", true)), None);
+    }
+}
+
+#[test]
+fn what_machines_made_counts_once_a_person_sets_something() {
+    for (group, resource, manager) in [
+        ("", "endpoints", "kube-controller-manager"),
+        ("", "nodes", "kubelet"),
+        ("", "persistentvolumeclaims", "kube-controller-manager"),
+        ("storage.k8s.io", "csinodes", "kubelet"),
+        (
+            "storage.k8s.io",
+            "volumeattachments",
+            "kube-controller-manager",
+        ),
+        (
+            "flowcontrol.apiserver.k8s.io",
+            "flowschemas",
+            "api-priority-and-fairness-config-producer-v1",
+        ),
+    ] {
+        let id = identity(group, resource, "", "x");
+        let object = json!({"metadata": {"name": "x"}});
+        let made = managed(object.clone(), &[manager, "aws-cloud-controller-manager"]);
+        assert_eq!(
+            left_out(&id, &made),
+            Some(LeftOut::MachineMade),
+            "{resource}"
+        );
+        assert_eq!(
+            left_out(&id, &managed(object.clone(), &[manager, "kubectl-label"])),
+            None
+        );
+        assert_eq!(left_out(&id, &object), None, "nobody knows who made it");
+    }
+    let kept = managed(json!({"metadata": {"name": "x"}}), &["csi-provisioner"]);
+    let volume = identity("", "persistentvolumes", "", "x");
+    assert_eq!(
+        left_out(&volume, &kept),
+        None,
+        "what is on a volume is not made again"
+    );
+}
+
+#[test]
+fn all_of_it_is_written_when_asked_for_but_never_the_path_token() {
+    let id = identity("", "configmaps", "lab", "kube-root-ca.crt");
+    let published = json!({"metadata": {"name": "kube-root-ca.crt"}});
+    assert_eq!(
+        ClusterMade::LeftOut.left_out(&id, &published),
+        Some(LeftOut::Published)
+    );
+    assert_eq!(ClusterMade::Written.left_out(&id, &published), None);
+    let id = identity(
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        "",
+        "x",
+    );
+    let ours = json!({"webhooks": [{"clientConfig": {"service": {"path": "/process-validating-webhook/0123"}}}]});
+    assert_eq!(
+        ClusterMade::Written.left_out(&id, &ours),
+        Some(LeftOut::PathToken)
+    );
+}
+
+#[test]
+fn every_reason_can_be_read() {
+    let told: std::collections::BTreeSet<_> =
+        LeftOut::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), LeftOut::ALL.len());
+}

@@ -109,7 +109,7 @@ impl<'a> Finder<'a> {
         match rule.target {
             Target::Field(path) => {
                 let owners = match rule.when {
-                    When::Always | When::Where(..) => Owners::default(),
+                    When::Always | When::Where(..) | When::Named(..) => Owners::default(),
                     When::Allocated(_) => self.owners.clone(),
                 };
                 self.follow(self.object, path, &owners, &rule.when);
@@ -190,6 +190,10 @@ impl<'a> Finder<'a> {
                 let field = path.iter().try_fold(self.object, |at, key| at.get(key));
                 return field.is_some_and(|field| field == value);
             }
+            When::Named(key, values) => {
+                let named = value.get(key).and_then(Value::as_str);
+                return named.is_some_and(|name| values.contains(&name));
+            }
             When::Allocated(intents) => intents,
         };
         let meant = |intent: &Intent| match intent {
@@ -198,6 +202,10 @@ impl<'a> Finder<'a> {
                 .iter()
                 .fold(self.owners.clone(), |owners, key| owners.field(key))
                 .may_be_meant(),
+            Intent::NamedOtherThan(start) => value
+                .get("name")
+                .and_then(Value::as_str)
+                .is_none_or(|name| !name.starts_with(start)),
             Intent::Without(field) => self.object.get(field).is_none_or(Value::is_null),
         };
         !owners.may_be_meant() && !intents.iter().any(meant)

@@ -19,13 +19,14 @@ const MACHINES: &[&str] = &[
     "kube-scheduler",
     "kubelet",
     "kube-proxy",
-    "cloud-controller-manager",
     "k3s",
     "kubelite",
     // Field managers that its controllers name in their writes.
+    "ResourceClaimController",
     "api-priority-and-fairness-config-consumer-v1",
     "api-priority-and-fairness-config-producer-v1",
     "clusterrole-aggregation-controller",
+    "service-cidr-controller",
     // CSI sidecars write volumes for claims.
     "csi-attacher",
     "csi-provisioner",
@@ -192,7 +193,10 @@ fn entries(object: &Value) -> &[Value] {
 fn is_machine(entry: &Value) -> bool {
     let text = |key| entry.get(key).and_then(Value::as_str);
     text("subresource") == Some("status")
-        || text("manager").is_some_and(|it| MACHINES.contains(&it))
+        || text("manager").is_some_and(|it| {
+            // Each cloud's has a name of its own: aws-cloud-controller-manager, and so on.
+            MACHINES.contains(&it) || it.ends_with("cloud-controller-manager")
+        })
 }
 
 #[cfg(test)]

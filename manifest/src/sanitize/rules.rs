@@ -40,6 +40,8 @@ pub(super) enum When {
     Always,
     /// Only in objects in which this field has this value.
     Where(&'static [&'static str], &'static str),
+    /// Only items in which this field has one of these values.
+    Named(&'static str, &'static [&'static str]),
     /// Unless a field manager owns it that is no known controller, or there is other evidence of
     /// intent.
     Allocated(&'static [Intent]),
@@ -53,6 +55,8 @@ pub(super) enum Intent {
     Beside(&'static [&'static str]),
     /// Without this field the cluster allocates nothing.
     Without(&'static str),
+    /// The item's name does not begin like this: the cluster's always does.
+    NamedOtherThan(&'static str),
 }
 
 impl Rule {
@@ -71,6 +75,13 @@ impl Rule {
     const fn only_where(self, path: &'static [&'static str], value: &'static str) -> Self {
         Self {
             when: When::Where(path, value),
+            ..self
+        }
+    }
+
+    const fn only_named(self, key: &'static str, values: &'static [&'static str]) -> Self {
+        Self {
+            when: When::Named(key, values),
             ..self
         }
     }
@@ -98,6 +109,7 @@ impl fmt::Display for Rule {
         match self.when {
             When::Always => Ok(()),
             When::Where(path, value) => write!(f, " where {} is {value}", path.join(".")),
+            When::Named(key, values) => write!(f, " where {key} is {}", values.join(", ")),
             When::Allocated(_) => f.write_str(", unless somebody set it"),
         }
     }
@@ -148,9 +160,29 @@ const NODE: Of = Of::Kind("", "Node");
 const NAMESPACE: Of = Of::Kind("", "Namespace");
 const JOB: Of = Of::Kind("batch", "Job");
 
+const REQUEST: Of = Of::Kind("certificates.k8s.io", "CertificateSigningRequest");
+
+/// What the ServiceAccount admission plugin calls the volume of its own.
+const TOKEN: &[Intent] = &[Intent::NamedOtherThan("kube-api-access-")];
+
+/// Taints by which controllers tell nodes' conditions, or a kubelet that its cloud has not been asked yet.
+const CONDITION_TAINTS: &[&str] = &[
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/unschedulable",
+    "node.kubernetes.io/memory-pressure",
+    "node.kubernetes.io/disk-pressure",
+    "node.kubernetes.io/pid-pressure",
+    "node.kubernetes.io/network-unavailable",
+    "node.cloudprovider.kubernetes.io/shutdown",
+    "node.cloudprovider.kubernetes.io/uninitialized",
+];
+
 const OBJECT_META: &str = "API reference, ObjectMeta";
 const WELL_KNOWN: &str = "kubernetes.io, Well-Known Labels, Annotations and Taints";
 const SERVICE_ALLOC: &str = "pkg/registry/core/service/storage/alloc.go";
+const POD_ACCOUNT: &str = "plugin/pkg/admission/serviceaccount";
+const REQUEST_STRATEGY: &str = "pkg/registry/certificates/certificates/strategy.go";
 const JOB_STRATEGY: &str = "pkg/registry/batch/job/strategy.go, generateSelector";
 
 /// Every rule. Order has no meaning.
@@ -194,6 +226,7 @@ pub(super) static RULES: &[Rule] = &[
     annotation("volume.kubernetes.io/storage-provisioner", "copied from the storage class", WELL_KNOWN),
     annotation("volume.kubernetes.io/selected-node", "the scheduler's choice of a node", WELL_KNOWN),
     annotation("storage.alpha.kubernetes.io/migrated-plugins", "set by the kubelet and the attach-detach controller", WELL_KNOWN),
+    annotation("kubernetes.io/limit-ranger", "says which limits the LimitRanger filled in", "plugin/pkg/admission/limitranger"),
     annotation("node.alpha.kubernetes.io/ttl", "set by the node TTL controller", WELL_KNOWN),
     annotation("volumes.kubernetes.io/controller-managed-attach-detach", "set by the kubelet", WELL_KNOWN),
     annotation("csi.volume.kubernetes.io/nodeid", "set by the kubelet", WELL_KNOWN),
@@ -239,12 +272,25 @@ pub(super) static RULES: &[Rule] = &[
     allocated(NAMESPACE, &["spec", "finalizers"], "added to each namespace", "pkg/registry/core/namespace/strategy.go"),
     allocated(NODE, &["spec", "podCIDR"], "allocated from this cluster's range", "pkg/controller/nodeipam"),
     allocated(NODE, &["spec", "podCIDRs"], "allocated from this cluster's range", "pkg/controller/nodeipam"),
+    allocated(NODE, &["spec", "providerID"], "the machine behind it", "cloud-provider, controllers/node"),
+    always(NODE, Target::Field(&["spec", "taints", "[]"]), "a condition of the node", WELL_KNOWN).only_named("key", CONDITION_TAINTS),
     allocated(Of::Kind("", "ServiceAccount"), &["secrets", "[]"], "tokens made by controllers", "pkg/controller/serviceaccount/tokens_controller.go"),
     allocated(Of::Kind("networking.k8s.io", "Ingress"), &["spec", "ingressClassName"], "this cluster's default class", "plugin/pkg/admission/network/defaultingressclass"),
     allocated(POD, &["spec", "nodeName"], "the scheduler's choice", "pkg/registry/core/pod/storage, BindingREST"),
     allocated(POD, &["spec", "priority"], "worked out from the priority class; refused where it differs", "plugin/pkg/admission/priority"),
     allocated(POD, &["spec", "preemptionPolicy"], "worked out from the priority class; refused where it differs", "plugin/pkg/admission/priority"),
     allocated(POD, &["spec", "overhead"], "worked out from the runtime class; refused where it differs", "plugin/pkg/admission/runtimeclass"),
+    allocated(POD, &["spec", "serviceAccountName"], "the namespace's default account", POD_ACCOUNT),
+    allocated(POD, &["spec", "serviceAccount"], "the old name of serviceAccountName", "pkg/apis/core/v1/conversion.go"),
+    allocated(POD, &["spec", "imagePullSecrets"], "copied from the account", POD_ACCOUNT),
+    allocated(POD, &["spec", "volumes", "[]"], "holds the account's token", POD_ACCOUNT).unless(TOKEN),
+    allocated(POD, &["spec", "containers", "[]", "volumeMounts", "[]"], "holds the account's token", POD_ACCOUNT).unless(TOKEN),
+    allocated(POD, &["spec", "initContainers", "[]", "volumeMounts", "[]"], "holds the account's token", POD_ACCOUNT).unless(TOKEN),
+    allocated(POD, &["spec", "tolerations"], "defaults of this cluster", "plugin/pkg/admission/defaulttolerationseconds"),
+    allocated(REQUEST, &["spec", "username"], "who asked this cluster", REQUEST_STRATEGY),
+    allocated(REQUEST, &["spec", "uid"], "who asked this cluster", REQUEST_STRATEGY),
+    allocated(REQUEST, &["spec", "groups"], "who asked this cluster", REQUEST_STRATEGY),
+    allocated(REQUEST, &["spec", "extra"], "who asked this cluster", REQUEST_STRATEGY),
     allocated(JOB, &["spec", "selector"], "made from the uid; refused where it differs", JOB_STRATEGY),
     allocated(JOB, &["spec", "template", "metadata", "labels", "controller-uid"], "made from the uid; refused where it differs", JOB_STRATEGY),
     allocated(JOB, &["spec", "template", "metadata", "labels", "batch.kubernetes.io/controller-uid"], "made from the uid; refused where it differs", JOB_STRATEGY),

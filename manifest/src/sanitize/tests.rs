@@ -1,3 +1,4 @@
+mod filled_in;
 mod laws;
 
 use std::collections::BTreeSet;

@@ -16,6 +16,8 @@ fn object() -> impl Strategy<Value = Value> {
         "foregroundDeletion",
         "kubernetes.io/pvc-protection",
         "TCP",
+        "kube-api-access-x",
+        "node.kubernetes.io/not-ready",
     ]);
     let key = prop::sample::select(vec![
         "metadata",
@@ -46,6 +48,11 @@ fn object() -> impl Strategy<Value = Value> {
         "webhooks",
         "clientConfig",
         "caBundle",
+        "containers",
+        "volumes",
+        "volumeMounts",
+        "taints",
+        "key",
     ]);
     let leaf = prop_oneof![
         1 => Just(Value::Null),
@@ -67,6 +74,7 @@ fn object() -> impl Strategy<Value = Value> {
         ("v1", "Namespace"),
         ("v1", "ServiceAccount"),
         ("v1", "Pod"),
+        ("v1", "Node"),
         ("batch/v1", "Job"),
         ("apps/v1", "StatefulSet"),
         ("rbac.authorization.k8s.io/v1", "ClusterRole"),

@@ -3,6 +3,10 @@
 //! Each is known by its name or its type, never by a label alone, and one that a person changed is not
 //! left out where that can be told from its field managers or its content.
 
+mod controllers;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use serde_json::Value;
@@ -10,56 +14,6 @@ use serde_json::Value;
 use crate::Identity;
 use crate::cut::Cut;
 use crate::sanitize::{cut_of, only_machines};
-
-/// Accounts under which the controllers of kube-controller-manager act (`--use-service-account-credentials`):
-/// plugin/pkg/auth/authorizer/rbac/bootstrappolicy/controller_policy.go in kubernetes/kubernetes, and the
-/// two that namespace_policy.go adds.
-const CONTROLLERS: &[&str] = &[
-    "attachdetach-controller",
-    "bootstrap-signer",
-    "certificate-controller",
-    "clusterrole-aggregation-controller",
-    "cronjob-controller",
-    "daemon-set-controller",
-    "deployment-controller",
-    "device-taint-eviction-controller",
-    "disruption-controller",
-    "endpoint-controller",
-    "endpointslice-controller",
-    "endpointslicemirroring-controller",
-    "ephemeral-volume-controller",
-    "expand-controller",
-    "generic-garbage-collector",
-    "horizontal-pod-autoscaler",
-    "job-controller",
-    "kube-apiserver-serving-clustertrustbundle-publisher",
-    "legacy-service-account-token-cleaner",
-    "namespace-controller",
-    "node-controller",
-    "persistent-volume-binder",
-    "pod-garbage-collector",
-    "podcertificaterequestcleaner",
-    "pv-protection-controller",
-    "pvc-protection-controller",
-    "replicaset-controller",
-    "replication-controller",
-    "resource-claim-controller",
-    "resourcequota-controller",
-    "root-ca-cert-publisher",
-    "route-controller",
-    "selinux-warning-controller",
-    "service-account-controller",
-    "service-cidrs-controller",
-    "service-controller",
-    "statefulset-controller",
-    "storage-version-garbage-collector",
-    "storage-version-migrator-controller",
-    "token-cleaner",
-    "ttl-after-finished-controller",
-    "ttl-controller",
-    "validatingadmissionpolicy-status-controller",
-    "volumeattributesclass-protection-controller",
-];
 
 /// Why an object is not written to Git by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,9 +40,38 @@ pub enum LeftOut {
     InitialNamespace,
     /// An IPAddress that records what a Service was given, or the first ServiceCIDR.
     AllocatedAddress,
+    /// What a controller of Kubernetes keeps for an owner: ReplicaSets, Pods, Jobs of a CronJob, EndpointSlices.
+    Owned,
+    /// What controllers and nodes of Kubernetes make: Endpoints, Nodes, claims of a StatefulSet, and the like.
+    MachineMade,
     /// Our own webhook's configuration: its path ends in the token that keeps others from posting
     /// invented reviews. The chart makes it again.
     PathToken,
+}
+
+impl LeftOut {
+    /// Every reason.
+    pub const ALL: [Self; 14] = [
+        Self::Published,
+        Self::DefaultServiceAccount,
+        Self::ControllerServiceAccount,
+        Self::ServiceAccountToken,
+        Self::HelmRelease,
+        Self::BootstrapRbac,
+        Self::LocalApiService,
+        Self::SystemPriorityClass,
+        Self::ApiServerService,
+        Self::InitialNamespace,
+        Self::AllocatedAddress,
+        Self::Owned,
+        Self::MachineMade,
+        Self::PathToken,
+    ];
+
+    /// Whether it would let somebody forge authors: left out whatever else is asked for.
+    fn is_secret(self) -> bool {
+        self == Self::PathToken
+    }
 }
 
 /// A reason that a person can read, to follow "left out: ".
@@ -108,8 +91,31 @@ impl fmt::Display for LeftOut {
             Self::ApiServerService => "the API server makes this Service for itself",
             Self::InitialNamespace => "each cluster starts with this namespace",
             Self::AllocatedAddress => "the API server keeps account of its addresses here",
+            Self::Owned => "a controller of Kubernetes makes it for its owner",
+            Self::MachineMade => {
+                "Kubernetes makes it by itself, and nobody else set anything in it"
+            }
             Self::PathToken => "it holds the token of the webhook's path",
         })
+    }
+}
+
+/// Which of the objects that the cluster makes for itself go to Git.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClusterMade {
+    /// None: what [`left_out`] names.
+    #[default]
+    LeftOut,
+    /// All but what must never be there.
+    Written,
+}
+
+impl ClusterMade {
+    /// Whether this object is left out, and why.
+    #[must_use]
+    pub fn left_out(self, identity: &Identity, object: &Value) -> Option<LeftOut> {
+        let reason = left_out(identity, object)?;
+        (self == Self::LeftOut || reason.is_secret()).then_some(reason)
     }
 }
 
@@ -125,7 +131,7 @@ pub fn left_out(identity: &Identity, object: &Value) -> Option<LeftOut> {
     } = identity;
     let type_of_secret = || object.get("type").and_then(Value::as_str);
     let unless_person = |reason| only_machines(object).then_some(reason);
-    match (group.as_str(), resource.as_str()) {
+    let known = match (group.as_str(), resource.as_str()) {
         ("", "configmaps") => match (namespace.as_str(), name.as_str()) {
             // pkg/controller/certificates/rootcacertpublisher: changes are undone.
             (_, "kube-root-ca.crt") => Some(LeftOut::Published),
@@ -145,7 +151,9 @@ pub fn left_out(identity: &Identity, object: &Value) -> Option<LeftOut> {
         ("", "serviceaccounts") if name == "default" => {
             is_bare(object).then_some(LeftOut::DefaultServiceAccount)
         }
-        ("", "serviceaccounts") if namespace == "kube-system" && CONTROLLERS.contains(&&**name) => {
+        ("", "serviceaccounts")
+            if namespace == "kube-system" && controllers::ACCOUNTS.contains(&&**name) =>
+        {
             is_bare(object).then_some(LeftOut::ControllerServiceAccount)
         }
         ("", "services") if (namespace.as_str(), name.as_str()) == ("default", "kubernetes") => {
@@ -185,7 +193,14 @@ pub fn left_out(identity: &Identity, object: &Value) -> Option<LeftOut> {
             holds_path_token(object).then_some(LeftOut::PathToken)
         }
         _ => None,
-    }
+    };
+    known.or_else(|| {
+        if controllers::kept_for_owner(object) {
+            Some(LeftOut::Owned)
+        } else {
+            controllers::made(group, resource, object).then_some(LeftOut::MachineMade)
+        }
+    })
 }
 
 /// A path below the one that the sidecar serves without a token.
@@ -246,6 +261,3 @@ fn is_bare(object: &Value) -> bool {
             .get("metadata")
             .is_some_and(|metadata| left(metadata, cut.key("metadata"), &["name", "namespace"]))
 }
-
-#[cfg(test)]
-mod tests;
