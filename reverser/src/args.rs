@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use manifest::ClusterMade;
 
 use crate::attribution::endpoint::BindAddress;
 use crate::commit::{CommitOptions, Signature};
@@ -41,6 +42,11 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub sensitive_resources: Vec<SensitiveType>,
+
+    /// Also write what the cluster makes for itself and makes again, such as ReplicaSets of a Deployment
+    #[arg(long, env = "GITOPS_REVERSER_WRITE_CLUSTER_MADE", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub write_cluster_made: bool,
 
     /// Files in a batch
     #[arg(long, env = "GITOPS_REVERSER_GIT_BATCH_MAX_FILES", default_value_t = 200,
@@ -153,6 +159,16 @@ pub struct Args {
 }
 
 impl Args {
+    /// What becomes of what the cluster makes for itself.
+    #[must_use]
+    pub fn cluster_made(&self) -> ClusterMade {
+        if self.write_cluster_made {
+            ClusterMade::Written
+        } else {
+            ClusterMade::LeftOut
+        }
+    }
+
     /// What bears on plans.
     ///
     /// # Errors

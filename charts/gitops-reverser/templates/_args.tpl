@@ -11,6 +11,7 @@
 {{- range .sensitiveResources }}
 - --sensitive-resources={{ . }}
 {{- end }}
+- --write-cluster-made={{ .writeClusterMade }}
 - --git-batch-max-files={{ int64 .gitBatchMaxFiles }}
 - --git-batch-max-bytes-mib={{ int64 .gitBatchMaxBytesMib }}
 - --git-batch-max-wait-sec={{ int64 .gitBatchMaxWaitSec }}

@@ -77,7 +77,7 @@ pub(super) async fn explain(
                 .unwrap_or_default();
         }
     }
-    response.reason = left_out(&identity, object.as_ref(), &selecting);
+    response.reason = left_out(sources, &identity, object.as_ref(), &selecting);
     response.selections = selecting
         .iter()
         .map(|(destination, selection)| describe(sources, destination, selection, &identity))
@@ -167,6 +167,7 @@ async fn live(
 }
 
 fn left_out(
+    sources: &Sources,
     identity: &Identity,
     object: Option<&Value>,
     selecting: &[(&DestinationPlan, &TypeSelection)],
@@ -183,7 +184,9 @@ fn left_out(
     if object["metadata"]["deletionTimestamp"].is_string() {
         return "it is being deleted".to_owned();
     }
-    manifest::left_out(identity, object)
+    sources
+        .cluster_made
+        .left_out(identity, object)
         .map(|why| why.to_string())
         .unwrap_or_default()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kube::Client;
+use manifest::ClusterMade;
 use proto::v1;
 use proto::v1::introspection_server::{Introspection, IntrospectionServer};
 use tonic::server::NamedService;
@@ -36,6 +37,8 @@ pub struct Sources {
     pub roles: Roles,
     /// Whether it may push.
     pub fence: Arc<Fence>,
+    /// What becomes of what the cluster makes for itself.
+    pub cluster_made: ClusterMade,
 }
 
 /// `gitopsreverser.v1.Introspection`.

@@ -57,7 +57,8 @@ impl<'a> FullList<'a> {
     /// The next object. What changed during the gap is joined here, once, and goes to everybody.
     pub(super) fn listed(&mut self, object: &Object, index: &mut Index) {
         self.emitter.shared.metrics.objects_scanned_total.inc();
-        match Seen::new(object, &self.emitter.key.served) {
+        let Emitter { key, shared, .. } = &self.emitter;
+        match Seen::new(object, &key.served, shared.cluster_made) {
             Ok(seen) => self.readable(&seen, index),
             // It lives all the same: its file stays as it is.
             Err(unreadable) => {

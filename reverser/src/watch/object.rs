@@ -1,7 +1,7 @@
 //! One object as a list or a watch delivered it.
 
 use bytes::Bytes;
-use manifest::{Identity, LeftOut, SpecHash};
+use manifest::{ClusterMade, Identity, LeftOut, SpecHash};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -126,15 +126,24 @@ impl Meta {
 
 impl Seen {
     /// `object` as it came; items of a list come without apiVersion and kind, which are filled in.
-    pub(super) fn new(object: &RawValue, served: &ServedType) -> Result<Self, Unreadable> {
+    pub(super) fn new(
+        object: &RawValue,
+        served: &ServedType,
+        cluster_made: ClusterMade,
+    ) -> Result<Self, Unreadable> {
         let meta = Meta::read(object)?;
-        Self::of(meta.clone(), object, served).map_err(|why| Unreadable {
+        Self::of(meta.clone(), object, served, cluster_made).map_err(|why| Unreadable {
             which: Which::Version(meta),
             why,
         })
     }
 
-    fn of(meta: Meta, object: &RawValue, served: &ServedType) -> Result<Self, WhyUnreadable> {
+    fn of(
+        meta: Meta,
+        object: &RawValue,
+        served: &ServedType,
+        cluster_made: ClusterMade,
+    ) -> Result<Self, WhyUnreadable> {
         let mut object: Value = serde_json::from_str(object.get())?;
         if let Some(map) = object.as_object_mut() {
             map.entry("apiVersion")
@@ -146,7 +155,7 @@ impl Seen {
         let manifest = manifest::canonicalize(&object)?;
         Ok(Self {
             meta,
-            left_out: manifest::left_out(&identity, &object),
+            left_out: cluster_made.left_out(&identity, &object),
             identity,
             spec_hash: manifest.hash,
             text: manifest.text.into(),
@@ -213,7 +222,8 @@ mod tests {
     fn read(text: &str) -> Result<Seen, Unreadable> {
         let catalog = Catalog::of(&[("", "v1", "configmaps", "ConfigMap", true)]);
         let raw = RawValue::from_string(text.to_owned()).unwrap();
-        Seen::new(&raw, &catalog.versions("", "configmaps")[0])
+        let served = &catalog.versions("", "configmaps")[0];
+        Seen::new(&raw, served, ClusterMade::LeftOut)
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl SideList {
             self.unknown.insert(meta.name, meta.resource_version);
             return;
         };
-        let Ok(seen) = Seen::new(object, served) else {
+        let Ok(seen) = Seen::new(object, served, standing.shared.cluster_made) else {
             return;
         };
         let agreed = known.uid == seen.meta.uid && known.spec_hash == Some(seen.spec_hash);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Client;
 use kube::api::WatchEvent;
+use manifest::ClusterMade;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub board: Arc<StatusBoard>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What becomes of what the cluster makes for itself.
+    pub cluster_made: ClusterMade,
 }
 
 /// The state between two awaits; a transition consumes it.
@@ -407,7 +410,7 @@ impl Task {
             WatchEvent::Error(_) => return None,
         };
         let told = Told::Event { created };
-        match Seen::new(&object, &self.key.served) {
+        match Seen::new(&object, &self.key.served, self.shared.cluster_made) {
             Ok(seen) => {
                 emitter.written(&seen, told, index);
                 Some(seen.meta.resource_version.into())

@@ -114,6 +114,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             store: store.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
+            cluster_made: args.cluster_made(),
         },
         workers.clone(),
         Edges {
@@ -135,6 +136,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         cluster_id,
         roles: roles.clone(),
         fence: fence.clone(),
+        cluster_made: args.cluster_made(),
     });
     let report = ReportService::new(
         store.clone(),

@@ -7,6 +7,7 @@ mod field_manager;
 
 use std::time::SystemTime;
 
+use manifest::Identity;
 use prost::Message;
 use proto::v1::{Observation, Operation};
 use serde_json::Value;
@@ -176,11 +177,17 @@ fn updated(request: &Request<'_>) -> Result<Facts, Skip> {
     let object = parse(request.object)?;
     let old = parse(request.old_object)?;
     let new_hash = spec_hash(&object)?;
+    let name = name(request, &old);
     if new_hash == spec_hash(&old)? {
-        return Err(Skip::Unchanged);
+        // Who takes over what the cluster made, or gives it back, makes a file come or go.
+        let identity = identity(request, &name);
+        let left_out = |object| manifest::left_out(&identity, object).is_some();
+        if left_out(&object) == left_out(&old) {
+            return Err(Skip::Unchanged);
+        }
     }
     Ok(Facts {
-        name: name(request, &old),
+        name,
         uid: metadata(&old, "uid").to_owned(),
         base_resource_version: metadata(&old, "resourceVersion").to_owned(),
         spec_hash: new_hash,
@@ -241,6 +248,17 @@ fn name(request: &Request<'_>, object: &Value) -> String {
     match metadata(object, "name") {
         "" => request.name.clone().into_owned(),
         name => name.to_owned(),
+    }
+}
+
+fn identity(request: &Request<'_>, name: &str) -> Identity {
+    let resource = &request.resource;
+    Identity {
+        group: resource.group.clone().into_owned(),
+        version: resource.version.clone().into_owned(),
+        resource: resource.resource.clone().into_owned(),
+        namespace: request.namespace.clone().into_owned(),
+        name: name.to_owned(),
     }
 }
 

@@ -210,6 +210,23 @@ fn an_update_of_what_never_reaches_git_is_not_sent() {
     assert_eq!(skipped(&request("UPDATE", new, old)), Skip::Unchanged);
 }
 
+/// The object stays the same, and a file comes of it, or goes.
+#[test]
+fn an_owner_that_comes_or_goes_is_sent() {
+    let free = config_map(Some(BASE), "1");
+    let mut owned = free.clone();
+    owned["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true
+    }]);
+    for (new, old) in [(&free, &owned), (&owned, &free)] {
+        let observation = observed(&request("UPDATE", new.clone(), old.clone()));
+        assert_eq!(observation.base_resource_version, BASE);
+    }
+    let mut again = owned.clone();
+    again["metadata"]["ownerReferences"][0]["uid"] = json!("u2");
+    assert_eq!(skipped(&request("UPDATE", again, owned)), Skip::Unchanged);
+}
+
 #[test]
 fn a_dry_run_is_not_sent() {
     for mut request in [create(), update(), delete(), scaling(Some(1), Some(2))] {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use kube::Client;
 use kube::client::Body;
-use manifest::{Identity, SpecHash};
+use manifest::{ClusterMade, Identity, SpecHash};
 use prometheus::{IntCounter, Registry};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ impl Bed {
                 )),
                 board: Arc::new(StatusBoard::default()),
                 metrics: Arc::new(Metrics::register(&registry).unwrap()),
+                cluster_made: ClusterMade::LeftOut,
             },
             index: Index::default(),
             given: Given::default(),
@@ -107,7 +108,7 @@ impl Bed {
             shared: &self.shared,
             subscribers,
         };
-        match Seen::new(&raw(object), &self.key.served) {
+        match Seen::new(&raw(object), &self.key.served, ClusterMade::LeftOut) {
             Ok(seen) => drop(emitter.written(&seen, told, &mut self.index)),
             Err(unreadable) => emitter.unreadable(&unreadable, told, &mut self.index),
         }
@@ -176,7 +177,7 @@ pub(super) fn told(served: &[Served]) -> Vec<String> {
 }
 
 fn seen(key: &WatchKey, object: &Value) -> Seen {
-    Seen::new(&raw(object), &key.served).unwrap()
+    Seen::new(&raw(object), &key.served, ClusterMade::LeftOut).unwrap()
 }
 
 /// As it comes from the apiserver.
