@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::work;
+
 /// A key of a map. The table's own names need no allocation.
 pub(crate) type Key = Cow<'static, str>;
 
@@ -75,6 +77,7 @@ impl Cut {
         match value {
             Value::Object(map) => {
                 for (key, cut) in keys {
+                    work::done(1);
                     let Some(child) = map.get(&**key) else {
                         continue;
                     };
@@ -86,6 +89,7 @@ impl Cut {
             }
             Value::Array(list) => {
                 for (index, cut) in items {
+                    work::done(1);
                     if let Some(child) = list.get(*index) {
                         cut.drop_emptied(child);
                     }
@@ -99,17 +103,24 @@ impl Cut {
         let Self::Within { keys, items } = self else {
             return false;
         };
-        let whole = |cut: &Self| matches!(cut, Self::Whole);
+        let whole = |cut: &Self| {
+            work::done(1);
+            matches!(cut, Self::Whole)
+        };
         match value {
             Value::Object(map) => {
                 keys.values().any(whole)
-                    && map
-                        .keys()
-                        .all(|key| keys.get(&**key).is_some_and(Self::is_all))
+                    && map.keys().all(|key| {
+                        work::done(1);
+                        keys.get(&**key).is_some_and(Self::is_all)
+                    })
             }
             Value::Array(list) => {
                 items.values().any(whole)
-                    && (0..list.len()).all(|index| items.get(&index).is_some_and(Self::is_all))
+                    && (0..list.len()).all(|index| {
+                        work::done(1);
+                        items.get(&index).is_some_and(Self::is_all)
+                    })
             }
             _ => false,
         }

@@ -10,6 +10,7 @@ mod identity;
 mod left_out;
 mod path;
 mod sanitize;
+mod work;
 mod yaml;
 
 pub use canonical::{CanonicalizeError, Manifest, canonicalize};

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::cut::{Cut, Step};
+use crate::work;
 use crate::yaml::MAX_DEPTH;
 
 use ownership::Owners;
@@ -109,8 +110,8 @@ impl<'a> Finder<'a> {
         match rule.target {
             Target::Field(path) => {
                 let owners = match rule.when {
-                    When::Always | When::Where(..) | When::Named(..) => Owners::default(),
                     When::Allocated(_) => self.owners.clone(),
+                    _ => Owners::default(),
                 };
                 self.follow(self.object, path, &owners, &rule.when);
             }
@@ -126,6 +127,7 @@ impl<'a> Finder<'a> {
             }
             Target::Finalizer(name) => {
                 for (index, item) in self.metadata.finalizers.iter().enumerate() {
+                    work::done(1);
                     if item == name {
                         self.cut_in_metadata("finalizers", Step::Item(index));
                     }
@@ -164,8 +166,9 @@ impl<'a> Finder<'a> {
                 }
             }
             ("*", Value::Object(map)) => {
+                let fields = owners.fields();
                 for (key, child) in map {
-                    let owners = owners.field(key);
+                    let owners = fields.field(key);
                     self.at(Place::Key(key), |this| {
                         this.follow(child, rest, &owners, when);
                     });
@@ -190,6 +193,7 @@ impl<'a> Finder<'a> {
                 let field = path.iter().try_fold(self.object, |at, key| at.get(key));
                 return field.is_some_and(|field| field == value);
             }
+            When::With(field) => return self.object.get(field).is_some_and(|it| !it.is_null()),
             When::Named(key, values) => {
                 let named = value.get(key).and_then(Value::as_str);
                 return named.is_some_and(|name| values.contains(&name));
@@ -206,7 +210,6 @@ impl<'a> Finder<'a> {
                 .get("name")
                 .and_then(Value::as_str)
                 .is_none_or(|name| !name.starts_with(start)),
-            Intent::Without(field) => self.object.get(field).is_none_or(Value::is_null),
         };
         !owners.may_be_meant() && !intents.iter().any(meant)
     }
@@ -238,17 +241,20 @@ impl<'a> Finder<'a> {
     }
 
     fn at(&mut self, step: Place<'a>, look: impl FnOnce(&mut Self)) {
+        work::done(1);
         self.place.push(step);
         look(self);
         self.place.pop();
     }
 
     fn cut_here(&mut self) {
+        work::done(self.place.len());
         self.cut.add(steps(&self.place));
     }
 
     /// Newer servers write `metadata: {}` where older ones wrote a null in it: both are to be alike.
     fn cut_here_silently(&mut self) {
+        work::done(self.place.len());
         self.cut.add_silently(steps(&self.place));
     }
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::work;
+
 /// Managers that act for the cluster and not for a person.
 ///
 /// A manager is the first part of a client's User-Agent unless the client names another. Whoever
@@ -79,6 +81,21 @@ impl<'a> Owners<'a> {
         )
     }
 
+    /// For looking at all fields of a map.
+    pub(super) fn fields(&self) -> Fields<'a> {
+        let mut elements: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for (element, below) in self.sets.iter().copied().flatten() {
+            work::done(1);
+            if let Some(name) = element.strip_prefix("f:") {
+                elements.entry(name).or_default().push(below);
+            }
+        }
+        Fields {
+            all: self.all,
+            elements,
+        }
+    }
+
     pub(super) fn items(&self) -> Items<'a> {
         Items::of(self)
     }
@@ -89,12 +106,27 @@ impl<'a> Owners<'a> {
             sets: Vec::new(),
         };
         for set in sets {
+            work::done(1);
             match set.as_object() {
                 Some(set) if !set.is_empty() => owners.sets.push(set),
                 _ => owners.all = true,
             }
         }
         owners
+    }
+}
+
+/// What people own of a map's fields, indexed once: there may be thousands of fields, and of managers.
+pub(super) struct Fields<'a> {
+    all: bool,
+    elements: BTreeMap<&'a str, Vec<&'a Value>>,
+}
+
+impl<'a> Fields<'a> {
+    /// At one field of the map.
+    pub(super) fn field(&self, name: &str) -> Owners<'a> {
+        let found = self.elements.get(name);
+        Owners::below(self.all, found.into_iter().flatten().copied())
     }
 }
 
@@ -119,6 +151,7 @@ impl<'a> Items<'a> {
             elements: BTreeMap::new(),
         };
         for (element, below) in owners.sets.iter().copied().flatten() {
+            work::done(element.len());
             let Some((sort, text)) = element.split_once(':') else {
                 continue;
             };
@@ -158,6 +191,7 @@ impl<'a> Items<'a> {
                 names.push(format!("v:{item}"));
             }
         }
+        work::done(names.iter().map(String::len).sum());
         let found = names.iter().filter_map(|name| self.elements.get(name));
         Owners::below(self.all, found.flatten().copied())
     }

@@ -40,6 +40,8 @@ pub(super) enum When {
     Always,
     /// Only in objects in which this field has this value.
     Where(&'static [&'static str], &'static str),
+    /// Only in objects that have this field.
+    With(&'static str),
     /// Only items in which this field has one of these values.
     Named(&'static str, &'static [&'static str]),
     /// Unless a field manager owns it that is no known controller, or there is other evidence of
@@ -53,8 +55,6 @@ pub(super) enum Intent {
     Text(&'static str),
     /// A person set this field as well, which is not valid alone.
     Beside(&'static [&'static str]),
-    /// Without this field the cluster allocates nothing.
-    Without(&'static str),
     /// The item's name does not begin like this: the cluster's always does.
     NamedOtherThan(&'static str),
 }
@@ -75,6 +75,13 @@ impl Rule {
     const fn only_where(self, path: &'static [&'static str], value: &'static str) -> Self {
         Self {
             when: When::Where(path, value),
+            ..self
+        }
+    }
+
+    const fn only_with(self, field: &'static str) -> Self {
+        Self {
+            when: When::With(field),
             ..self
         }
     }
@@ -109,6 +116,7 @@ impl fmt::Display for Rule {
         match self.when {
             When::Always => Ok(()),
             When::Where(path, value) => write!(f, " where {} is {value}", path.join(".")),
+            When::With(field) => write!(f, " with {field}"),
             When::Named(key, values) => write!(f, " where {key} is {}", values.join(", ")),
             When::Allocated(_) => f.write_str(", unless somebody set it"),
         }
@@ -272,6 +280,7 @@ pub(super) static RULES: &[Rule] = &[
     allocated(NAMESPACE, &["spec", "finalizers"], "added to each namespace", "pkg/registry/core/namespace/strategy.go"),
     allocated(NODE, &["spec", "podCIDR"], "allocated from this cluster's range", "pkg/controller/nodeipam"),
     allocated(NODE, &["spec", "podCIDRs"], "allocated from this cluster's range", "pkg/controller/nodeipam"),
+    allocated(NODE, &["metadata", "labels", "*"], "told by the kubelet, completed by controllers", WELL_KNOWN),
     allocated(NODE, &["spec", "providerID"], "the machine behind it", "cloud-provider, controllers/node"),
     always(NODE, Target::Field(&["spec", "taints", "[]"]), "a condition of the node", WELL_KNOWN).only_named("key", CONDITION_TAINTS),
     allocated(Of::Kind("", "ServiceAccount"), &["secrets", "[]"], "tokens made by controllers", "pkg/controller/serviceaccount/tokens_controller.go"),
@@ -297,7 +306,7 @@ pub(super) static RULES: &[Rule] = &[
     allocated(JOB, &["spec", "template", "metadata", "labels", "job-name"], "made from the name", JOB_STRATEGY),
     allocated(JOB, &["spec", "template", "metadata", "labels", "batch.kubernetes.io/job-name"], "made from the name", JOB_STRATEGY),
     allocated(JOB, &["metadata", "labels", "*"], "copied from the template when the Job is read, not when it is admitted", "pkg/apis/batch/v1/defaults.go, SetDefaults_Job"),
-    allocated(Of::Kind("rbac.authorization.k8s.io", "ClusterRole"), &["rules"], "gathered from other roles by aggregationRule", "pkg/controller/clusterroleaggregation").unless(&[Intent::Without("aggregationRule")]),
+    always(Of::Kind("rbac.authorization.k8s.io", "ClusterRole"), Target::Field(&["rules"]), "gathered from other roles; what else is written there is undone", "api, rbac/v1/types.go, AggregationRule").only_with("aggregationRule"),
 
     // Certificate authorities that an injector fills in, each cluster its own.
     allocated(Of::Kind("apiregistration.k8s.io", "APIService"), &["spec", "caBundle"], "injected by a certificate controller", "cert-manager.io, CA Injector"),

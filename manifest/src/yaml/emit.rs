@@ -5,6 +5,7 @@ use serde_json::{Map, Number, Value};
 use super::MAX_DEPTH;
 use super::scalar;
 use crate::cut::Cut;
+use crate::work;
 
 /// Hashes rest on keys in sorted order, as a `BTreeMap` has them: no crate may switch on `preserve_order`.
 const _: () = assert!(
@@ -64,14 +65,20 @@ fn ordered<'a>(
 fn is_empty_map(map: &Map<String, Value>, cut: Option<&Cut>) -> bool {
     match cut {
         None => map.is_empty(),
-        Some(cut) => map.keys().all(|key| cut.key(key).is_some_and(Cut::is_all)),
+        Some(cut) => map.keys().all(|key| {
+            work::done(1);
+            cut.key(key).is_some_and(Cut::is_all)
+        }),
     }
 }
 
 fn is_empty_list(list: &[Value], cut: Option<&Cut>) -> bool {
     match cut {
         None => list.is_empty(),
-        Some(cut) => (0..list.len()).all(|index| cut.item(index).is_some_and(Cut::is_all)),
+        Some(cut) => (0..list.len()).all(|index| {
+            work::done(1);
+            cut.item(index).is_some_and(Cut::is_all)
+        }),
     }
 }
 
@@ -113,6 +120,7 @@ impl Writer<'_> {
         mut inline: bool,
     ) -> Result<(), TooDeep> {
         for (key, value) in entries {
+            work::done(1);
             let below = cut.and_then(|cut| cut.key(key));
             if below.is_some_and(Cut::is_all) {
                 continue;
@@ -177,6 +185,7 @@ impl Writer<'_> {
         mut inline: bool,
     ) -> Result<(), TooDeep> {
         for (index, item) in list.iter().enumerate() {
+            work::done(1);
             let below = cut.and_then(|cut| cut.item(index));
             if below.is_some_and(Cut::is_all) {
                 continue;
@@ -242,6 +251,7 @@ impl Writer<'_> {
     }
 
     fn indent(&mut self, columns: usize) {
+        work::done(columns);
         self.out.resize(self.out.len() + columns, b' ');
     }
 

@@ -4,6 +4,8 @@
 //! literal block for lines, single quotes where double ones would need backslashes, double quotes.
 //! Rules: yaml.org/spec/1.2.2 and /1.1, yaml.org/type, and where parsers differ from them the stricter one.
 
+use crate::work;
+
 /// Longest key in bytes that stands before its `:` on one line. The specification says 1024 characters.
 pub(super) const MAX_IMPLICIT_KEY: usize = 1000;
 
@@ -58,6 +60,7 @@ struct Found {
 
 impl Found {
     fn in_text(text: &str) -> Self {
+        work::done(text.len());
         let mut found = Self::default();
         let mut all = 0;
         // Whole blocks of text go through here: without a branch on a byte the compiler looks at
@@ -146,6 +149,7 @@ fn is_block(text: &str) -> bool {
 }
 
 fn literal(out: &mut Vec<u8>, text: &str, indent: usize) {
+    work::done(text.len());
     out.push(b'|');
     // Else the reader would take the blanks of the first line for indentation.
     if text.starts_with([' ', '\t', '\n']) {
@@ -165,6 +169,7 @@ fn literal(out: &mut Vec<u8>, text: &str, indent: usize) {
     };
     out.push(b'\n');
     for line in lines.split('\n') {
+        work::done(indent);
         if !line.is_empty() {
             out.resize(out.len() + indent, b' ');
             out.extend_from_slice(line.as_bytes());
@@ -174,6 +179,7 @@ fn literal(out: &mut Vec<u8>, text: &str, indent: usize) {
 }
 
 fn double_quoted(out: &mut Vec<u8>, text: &str) {
+    work::done(text.len());
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     out.push(b'"');
     for c in text.chars() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::sanitized;
 
 /// Objects full of what rules look for, in right and wrong shapes.
-fn object() -> impl Strategy<Value = Value> {
+pub(super) fn object() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
         "kubernetes",
         "orphan",
