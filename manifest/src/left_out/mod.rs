@@ -68,6 +68,51 @@ impl LeftOut {
         Self::PathToken,
     ];
 
+    /// Which objects are meant, for a table in the documentation.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Published => {
+                "ConfigMaps `kube-root-ca.crt` everywhere, `extension-apiserver-authentication` and `kube-apiserver-legacy-service-account-token-tracking` in `kube-system`"
+            }
+            Self::DefaultServiceAccount => "ServiceAccount `default`, unless changed",
+            Self::ControllerServiceAccount => {
+                "ServiceAccounts of known controllers in `kube-system`, unless changed"
+            }
+            Self::ServiceAccountToken => "Secrets of type `kubernetes.io/service-account-token`",
+            Self::HelmRelease => {
+                "Secrets of type `helm.sh/release.v1`; Secrets and ConfigMaps `sh.helm.release.v1.…` of owner `helm`"
+            }
+            Self::BootstrapRbac => {
+                "RBAC labelled `kubernetes.io/bootstrapping` and named `system:…`, `admin`, `cluster-admin`, `edit`, `view` or `extension-apiserver-authentication-reader`, unless anybody else manages it"
+            }
+            Self::LocalApiService => {
+                "APIServices that are automanaged, have no Service, and are named after their group and version, unless anybody else manages them"
+            }
+            Self::SystemPriorityClass => {
+                "PriorityClasses `system-node-critical` and `system-cluster-critical`, unless anybody else manages them"
+            }
+            Self::ApiServerService => {
+                "Service `kubernetes` in `default`, unless anybody else manages it"
+            }
+            Self::InitialNamespace => {
+                "Namespaces `default`, `kube-system`, `kube-public`, `kube-node-lease`, unless labelled or annotated"
+            }
+            Self::AllocatedAddress => {
+                "IPAddresses of Services, and the ServiceCIDR `kubernetes`, unless anybody else manages them"
+            }
+            Self::Owned => {
+                "whatever has an owner of the groups core, `apps` or `batch` as its controller: ReplicaSets of a Deployment, Pods, Jobs of a CronJob, EndpointSlices of a Service, ResourceClaims of a Pod"
+            }
+            Self::MachineMade => {
+                "Endpoints, Nodes, PersistentVolumeClaims, ControllerRevisions, ClusterTrustBundles, Leases, EndpointSlices, FlowSchemas, PriorityLevelConfigurations, StorageVersions, ResourceSlices, CSINodes, CSIStorageCapacities and VolumeAttachments that machines alone manage"
+            }
+            Self::PathToken => {
+                "ValidatingWebhookConfigurations that call our sidecar by a path with a token; whatever is asked for"
+            }
+        }
+    }
+
     /// Whether it would let somebody forge authors: left out whatever else is asked for.
     fn is_secret(self) -> bool {
         self == Self::PathToken
