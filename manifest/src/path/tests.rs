@@ -159,6 +159,12 @@ fn name() -> impl Strategy<Value = String> {
         ".yaml",
         "con",
         "nul",
+        "aux",
+        "prn",
+        "com1",
+        "LPT9",
+        "COM\u{b9}",
+        "conin$",
         "x",
         ":",
         "%3A",
@@ -210,6 +216,21 @@ fn folded(path: &str) -> Vec<String> {
         .collect()
 }
 
+/// What Windows opens as a device, in any folder: Microsoft's "Naming Files, Paths, and Namespaces" and the
+/// consoles, which it does not name there.
+fn is_device(segment: &str) -> bool {
+    let stem = segment.split('.').next().unwrap_or_default().trim_end();
+    let stem = stem.to_uppercase();
+    let ports = ["COM", "LPT"].iter().any(|port| {
+        let number = stem.strip_prefix(port).unwrap_or_default();
+        number.chars().count() == 1
+            && number
+                .chars()
+                .all(|c| c.is_ascii_digit() || "¹²³".contains(c))
+    });
+    ports || ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -240,6 +261,10 @@ proptest! {
         prop_assert!(!segment.starts_with('.') && !segment.ends_with('.') && !segment.ends_with(".yaml"));
         let kept = |b: u8| b.is_ascii_alphanumeric() || b"-_.%~".contains(&b);
         prop_assert!(segment.bytes().all(kept));
+        // ASCII of one case but for the escapes: there is nothing to fold, to normalise or to ignore.
+        let plain = segment.split('%').enumerate().flat_map(|(at, part)| part.bytes().skip(if at == 0 { 0 } else { 2 }));
+        prop_assert!(plain.clone().all(|b| !b.is_ascii_uppercase()), "{}", segment);
+        prop_assert!(!is_device(&segment), "{}", segment);
         let file = format!("{}.yaml", segment);
         prop_assert!(is_manifest_file_name(&file));
     }
