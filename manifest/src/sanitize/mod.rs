@@ -193,6 +193,9 @@ impl<'a> Finder<'a> {
                 let field = path.iter().try_fold(self.object, |at, key| at.get(key));
                 return field.is_some_and(|field| field == value);
             }
+            When::Empty => {
+                return value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            }
             When::With(field) => return self.object.get(field).is_some_and(|it| !it.is_null()),
             When::Named(key, values) => {
                 let named = value.get(key).and_then(Value::as_str);

@@ -40,6 +40,8 @@ pub(super) enum When {
     Always,
     /// Only in objects in which this field has this value.
     Where(&'static [&'static str], &'static str),
+    /// Only where it is null or an empty list.
+    Empty,
     /// Only in objects that have this field.
     With(&'static str),
     /// Only items in which this field has one of these values.
@@ -116,6 +118,7 @@ impl fmt::Display for Rule {
         match self.when {
             When::Always => Ok(()),
             When::Where(path, value) => write!(f, " where {} is {value}", path.join(".")),
+            When::Empty => f.write_str(" where it is empty"),
             When::With(field) => write!(f, " with {field}"),
             When::Named(key, values) => write!(f, " where {key} is {}", values.join(", ")),
             When::Allocated(_) => f.write_str(", unless somebody set it"),
@@ -160,6 +163,17 @@ const fn allocated(
     }
 }
 
+/// Fields that are written though they may be empty: as `[]` when admitted, as null once they were stored.
+const fn empty(of: Of, path: &'static [&'static str], source: &'static str) -> Rule {
+    Rule {
+        of,
+        target: Target::Field(path),
+        when: When::Empty,
+        reason: "admitted as [], shown as null",
+        source,
+    }
+}
+
 const SERVICE: Of = Of::Kind("", "Service");
 const CLAIM: Of = Of::Kind("", "PersistentVolumeClaim");
 const VOLUME: Of = Of::Kind("", "PersistentVolume");
@@ -168,6 +182,9 @@ const NODE: Of = Of::Kind("", "Node");
 const NAMESPACE: Of = Of::Kind("", "Namespace");
 const JOB: Of = Of::Kind("batch", "Job");
 
+const CLUSTER_ROLE: Of = Of::Kind("rbac.authorization.k8s.io", "ClusterRole");
+const SLICE: Of = Of::Kind("discovery.k8s.io", "EndpointSlice");
+const CSI_NODE: Of = Of::Kind("storage.k8s.io", "CSINode");
 const REQUEST: Of = Of::Kind("certificates.k8s.io", "CertificateSigningRequest");
 
 /// What the ServiceAccount admission plugin calls the volume of its own.
@@ -306,7 +323,15 @@ pub(super) static RULES: &[Rule] = &[
     allocated(JOB, &["spec", "template", "metadata", "labels", "job-name"], "made from the name", JOB_STRATEGY),
     allocated(JOB, &["spec", "template", "metadata", "labels", "batch.kubernetes.io/job-name"], "made from the name", JOB_STRATEGY),
     allocated(JOB, &["metadata", "labels", "*"], "copied from the template when the Job is read, not when it is admitted", "pkg/apis/batch/v1/defaults.go, SetDefaults_Job"),
-    always(Of::Kind("rbac.authorization.k8s.io", "ClusterRole"), Target::Field(&["rules"]), "gathered from other roles; what else is written there is undone", "api, rbac/v1/types.go, AggregationRule").only_with("aggregationRule"),
+    always(CLUSTER_ROLE, Target::Field(&["rules"]), "gathered from other roles; what else is written there is undone", "api, rbac/v1/types.go, AggregationRule").only_with("aggregationRule"),
+
+    // Empty lists, which protobuf does not tell from none.
+    empty(CLUSTER_ROLE, &["rules"], "api, rbac/v1/types.go"),
+    empty(Of::Kind("rbac.authorization.k8s.io", "Role"), &["rules"], "api, rbac/v1/types.go"),
+    empty(SLICE, &["endpoints"], "api, discovery/v1/types.go"),
+    empty(SLICE, &["ports"], "api, discovery/v1/types.go"),
+    empty(CSI_NODE, &["spec", "drivers"], "api, storage/v1/types.go"),
+    empty(CSI_NODE, &["spec", "drivers", "[]", "topologyKeys"], "api, storage/v1/types.go"),
 
     // Certificate authorities that an injector fills in, each cluster its own.
     allocated(Of::Kind("apiregistration.k8s.io", "APIService"), &["spec", "caBundle"], "injected by a certificate controller", "cert-manager.io, CA Injector"),

@@ -275,6 +275,31 @@ fn gathered_rules_go_whoever_wrote_them_and_others_stay() {
 }
 
 #[test]
+fn an_empty_list_is_the_same_admitted_and_read() {
+    for (api_version, kind, fields) in [
+        ("rbac.authorization.k8s.io/v1", "ClusterRole", vec!["rules"]),
+        ("rbac.authorization.k8s.io/v1", "Role", vec!["rules"]),
+        (
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            vec!["endpoints", "ports"],
+        ),
+    ] {
+        let plain = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
+        for empty in [json!([]), json!(null)] {
+            let mut object = plain.clone();
+            for field in &fields {
+                object[field] = empty.clone();
+            }
+            assert_eq!(sanitized(object), plain, "{kind}");
+        }
+    }
+    let custom =
+        json!({"apiVersion": "x.io/v1", "kind": "Role", "metadata": {"name": "x"}, "rules": []});
+    assert_eq!(sanitized(custom.clone()), custom);
+}
+
+#[test]
 fn job_is_the_same_admitted_and_read() {
     let admitted = json!({
         "apiVersion": "batch/v1", "kind": "Job",
