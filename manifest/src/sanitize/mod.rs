@@ -193,6 +193,10 @@ impl<'a> Finder<'a> {
                 let field = path.iter().try_fold(self.object, |at, key| at.get(key));
                 return field.is_some_and(|field| field == value);
             }
+            When::Just(text) => {
+                let items = value.as_array().map_or(&[][..], Vec::as_slice);
+                return items.len() == 1 && items[0] == *text;
+            }
             When::Empty => {
                 return value.is_null() || value.as_array().is_some_and(Vec::is_empty);
             }

@@ -40,6 +40,8 @@ pub(super) enum When {
     Always,
     /// Only in objects in which this field has this value.
     Where(&'static [&'static str], &'static str),
+    /// Only where it is a list of just this text.
+    Just(&'static str),
     /// Only where it is null or an empty list.
     Empty,
     /// Only in objects that have this field.
@@ -81,6 +83,13 @@ impl Rule {
         }
     }
 
+    const fn only_just(self, text: &'static str) -> Self {
+        Self {
+            when: When::Just(text),
+            ..self
+        }
+    }
+
     const fn only_with(self, field: &'static str) -> Self {
         Self {
             when: When::With(field),
@@ -118,6 +127,7 @@ impl fmt::Display for Rule {
         match self.when {
             When::Always => Ok(()),
             When::Where(path, value) => write!(f, " where {} is {value}", path.join(".")),
+            When::Just(text) => write!(f, " where it is [{text}]"),
             When::Empty => f.write_str(" where it is empty"),
             When::With(field) => write!(f, " with {field}"),
             When::Named(key, values) => write!(f, " where {key} is {}", values.join(", ")),
@@ -294,7 +304,7 @@ pub(super) static RULES: &[Rule] = &[
     allocated(VOLUME, &["spec", "claimRef"], "the claim that the binder found", "pkg/controller/volume/persistentvolume/pv_controller.go"),
     allocated(VOLUME, &["spec", "claimRef", "uid"], "one per life of a claim: elsewhere the volume would count as released", "pkg/controller/volume/persistentvolume/pv_controller.go"),
     allocated(VOLUME, &["spec", "claimRef", "resourceVersion"], "one per write of a claim", "pkg/controller/volume/persistentvolume/pv_controller.go"),
-    allocated(NAMESPACE, &["spec", "finalizers"], "added to each namespace", "pkg/registry/core/namespace/strategy.go"),
+    always(NAMESPACE, Target::Field(&["spec", "finalizers"]), "added to each namespace", "pkg/registry/core/namespace/strategy.go").only_just("kubernetes"),
     allocated(NODE, &["spec", "podCIDR"], "allocated from this cluster's range", "pkg/controller/nodeipam"),
     allocated(NODE, &["spec", "podCIDRs"], "allocated from this cluster's range", "pkg/controller/nodeipam"),
     allocated(NODE, &["metadata", "labels", "*"], "told by the kubelet, completed by controllers", WELL_KNOWN),
@@ -313,10 +323,10 @@ pub(super) static RULES: &[Rule] = &[
     allocated(POD, &["spec", "containers", "[]", "volumeMounts", "[]"], "holds the account's token", POD_ACCOUNT).unless(TOKEN),
     allocated(POD, &["spec", "initContainers", "[]", "volumeMounts", "[]"], "holds the account's token", POD_ACCOUNT).unless(TOKEN),
     allocated(POD, &["spec", "tolerations"], "defaults of this cluster", "plugin/pkg/admission/defaulttolerationseconds"),
-    allocated(REQUEST, &["spec", "username"], "who asked this cluster", REQUEST_STRATEGY),
-    allocated(REQUEST, &["spec", "uid"], "who asked this cluster", REQUEST_STRATEGY),
-    allocated(REQUEST, &["spec", "groups"], "who asked this cluster", REQUEST_STRATEGY),
-    allocated(REQUEST, &["spec", "extra"], "who asked this cluster", REQUEST_STRATEGY),
+    always(REQUEST, Target::Field(&["spec", "username"]), "who asked this cluster; the server fills it in", REQUEST_STRATEGY),
+    always(REQUEST, Target::Field(&["spec", "uid"]), "who asked this cluster; the server fills it in", REQUEST_STRATEGY),
+    always(REQUEST, Target::Field(&["spec", "groups"]), "who asked this cluster; the server fills it in", REQUEST_STRATEGY),
+    always(REQUEST, Target::Field(&["spec", "extra"]), "who asked this cluster; the server fills it in", REQUEST_STRATEGY),
     allocated(JOB, &["spec", "selector"], "made from the uid; refused where it differs", JOB_STRATEGY),
     allocated(JOB, &["spec", "template", "metadata", "labels", "controller-uid"], "made from the uid; refused where it differs", JOB_STRATEGY),
     allocated(JOB, &["spec", "template", "metadata", "labels", "batch.kubernetes.io/controller-uid"], "made from the uid; refused where it differs", JOB_STRATEGY),
