@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
-use crate::assets::Assets;
+use crate::assets::{Assets, Tool};
 use crate::net::free_port;
 use crate::process::{Process, Signal, temp_dir};
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
@@ -45,7 +45,7 @@ pub struct Options {
 /// A running control plane. Ended when dropped, and with the process at the latest.
 pub struct ControlPlane {
     // Ended in this order.
-    manager: Mutex<Process>,
+    manager: Mutex<Option<Process>>,
     apiserver: Mutex<Option<Process>>,
     etcd: Mutex<Process>,
     assets: Assets,
@@ -104,16 +104,17 @@ impl ControlPlane {
                 let path = directory.path().to_owned();
                 let etcd = components::etcd(&assets, &path, ports)?;
                 let apiserver = components::apiserver(&assets, &path, &files, ports, &extra)?;
-                let manager = components::controller_manager(&assets, &path, &files)?;
-                anyhow::Ok((directory, files, (etcd, apiserver, manager)))
+                // Built here, started later.
+                assets.get(Tool::KubeControllerManager)?;
+                anyhow::Ok((directory, files, (etcd, apiserver)))
             };
             tokio::task::spawn_blocking(start)
                 .await
                 .context("start the control plane")??
         };
-        let (etcd, apiserver, manager) = processes;
+        let (etcd, apiserver) = processes;
         let plane = Self {
-            manager: Mutex::new(manager),
+            manager: Mutex::new(None),
             apiserver: Mutex::new(Some(apiserver)),
             etcd: Mutex::new(etcd),
             assets,
@@ -125,6 +126,10 @@ impl ControlPlane {
             directory,
         };
         plane.wait_ready().await?;
+        // It waits for an apiserver for 10 s, and then ends: too short where the machine is busy.
+        let path = plane.directory.path();
+        let manager = components::controller_manager(&plane.assets, path, &plane.files)?;
+        *plane.manager.lock() = Some(manager);
         plane.wait_controllers().await?;
         Ok(plane)
     }
@@ -295,14 +300,14 @@ impl ControlPlane {
         &self.assets
     }
 
-    /// Process ids of etcd, kube-apiserver (unless stopped) and kube-controller-manager.
+    /// Process ids of etcd, kube-apiserver (unless stopped), and kube-controller-manager.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         let apiserver = self.apiserver.lock().as_ref().map(Process::pid);
         [
             Some(self.etcd.lock().pid()),
             apiserver,
-            Some(self.manager.lock().pid()),
+            self.manager.lock().as_ref().map(Process::pid),
         ]
         .into_iter()
         .flatten()
@@ -399,6 +404,9 @@ impl ControlPlane {
         if let Some(apiserver) = self.apiserver.lock().as_mut() {
             apiserver.must_run()?;
         }
-        self.manager.lock().must_run()
+        if let Some(manager) = self.manager.lock().as_mut() {
+            manager.must_run()?;
+        }
+        Ok(())
     }
 }
