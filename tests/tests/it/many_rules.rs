@@ -110,7 +110,11 @@ async fn watches(grpcurl: &Grpcurl) -> BTreeMap<(String, String), String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_rules_in_five_hundred_namespaces_work_and_touch_only_their_own_watches() {
     let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
-    let reverser = Reverser::start(&plane, Options::default()).await.unwrap();
+    let options = Options {
+        reverser_args: vec!["--allow-file-urls=true".to_owned()],
+        ..Options::default()
+    };
+    let reverser = Reverser::start(&plane, options).await.unwrap();
     let grpcurl = Grpcurl::of(&plane, &reverser).await;
     let server = GitServer::https(HttpOptions::basic("nobody", "asks")).unwrap();
     let repo = server.create_repo("tenants");
