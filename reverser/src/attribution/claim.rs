@@ -82,6 +82,14 @@ impl Place {
     }
 }
 
+/// Who made a change, and by which observation.
+struct Found {
+    attribution: Attribution,
+    winner: Option<ObservationId>,
+    /// Somebody else may have asked for the same, and nobody told us.
+    doubtful: bool,
+}
+
 impl Store {
     /// Who made a change; on receipt of its event, before anything that can block.
     ///
@@ -133,8 +141,11 @@ impl Store {
         if let Some(known) = state.settled(sighting, place.as_ref(), now) {
             return known;
         }
-        let (mut attribution, mut winner) = state.find(sighting, now);
-        let doubtful = winner.is_some_and(|winner| state.may_have_missed(sighting, winner));
+        let Found {
+            mut attribution,
+            mut winner,
+            doubtful,
+        } = state.find(sighting, now);
         if doubtful && chance == Chance::MoreToCome {
             // The same user's next attempt may be on its way.
             (attribution, winner) = (Attribution::None(Miss::Unseen), None);
@@ -221,8 +232,12 @@ impl Store {
         if let Some(known) = state.settled(sighting, place.as_ref(), now) {
             return known.attribution;
         }
-        let (attribution, winner) = state.find(sighting, now);
-        if winner.is_some_and(|winner| state.may_have_missed(sighting, winner)) {
+        let Found {
+            attribution,
+            winner,
+            doubtful,
+        } = state.find(sighting, now);
+        if doubtful {
             return Attribution::None(Miss::Unconfirmed);
         }
         if let Some(held) = winner.and_then(|winner| state.held.get_mut(&winner))
@@ -326,19 +341,24 @@ impl State {
     }
 
     /// Who made a change, and by which observation.
-    fn find(&self, sighting: &Sighting, now: Instant) -> (Attribution, Option<ObservationId>) {
+    fn find(&self, sighting: &Sighting, now: Instant) -> Found {
         let mut ids = self.candidates(sighting, now);
-        let (found, winner) = self.decide(sighting, &ids);
-        let Some(doubtful) = winner.filter(|id| self.may_have_missed(sighting, *id)) else {
-            return (found, winner);
+        let found = self.decide(sighting, &ids);
+        let Some(doubtful) = found
+            .winner
+            .filter(|id| self.may_have_missed(sighting, *id))
+        else {
+            return found;
         };
         // The same user may have asked for it again.
         ids.retain(|id| !self.may_have_missed(sighting, *id));
-        match self.decide(sighting, &ids) {
-            (again, Some(winner)) if self.user(winner) == self.user(doubtful) => {
-                (again, Some(winner))
-            }
-            _ => (found, Some(doubtful)),
+        let again = self.decide(sighting, &ids);
+        match again.winner {
+            Some(winner) if self.user(winner) == self.user(doubtful) => again,
+            _ => Found {
+                doubtful: true,
+                ..found
+            },
         }
     }
 
@@ -346,11 +366,12 @@ impl State {
         self.held.get(&id).map(|held| &held.observation.username)
     }
 
-    fn decide(
-        &self,
-        sighting: &Sighting,
-        ids: &[ObservationId],
-    ) -> (Attribution, Option<ObservationId>) {
+    fn decide(&self, sighting: &Sighting, ids: &[ObservationId]) -> Found {
+        let nobody = |miss| Found {
+            attribution: Attribution::None(miss),
+            winner: None,
+            doubtful: false,
+        };
         let candidates: Vec<&Held> = ids
             .iter()
             .filter_map(|id| self.held.get(id).map(AsRef::as_ref))
@@ -361,13 +382,17 @@ impl State {
             match join::decide(sighting, &observations) {
                 Decision::Exact(at) => (at, Attribution::Exact),
                 Decision::Content(at) => (at, Attribution::Content),
-                Decision::Ambiguous => return (Attribution::None(Miss::Ambiguous), None),
-                Decision::Unseen => return (Attribution::None(Miss::Unseen), None),
+                Decision::Ambiguous => return nobody(Miss::Ambiguous),
+                Decision::Unseen => return nobody(Miss::Unseen),
             };
         if sighting.base.is_none() && answered(sighting, candidates[found]) {
-            return (Attribution::None(Miss::Unseen), None);
+            return nobody(Miss::Unseen);
         }
-        (tier(who(observations[found])), Some(ids[found]))
+        Found {
+            attribution: tier(who(observations[found])),
+            winner: Some(ids[found]),
+            doubtful: false,
+        }
     }
 
     fn is_recalled(&self, id: ObservationId) -> bool {

@@ -102,7 +102,8 @@ struct Newest {
 /// Serves `gitopsreverser.v1.Attribution`.
 ///
 /// A stream is a Hello, which is answered with what is here of its session; then observations,
-/// ReplayFinished, more observations. Every observation is stored before its acknowledgement is sent, and counted once however many streams bring it. A
+/// ReplayFinished, more observations. Every observation is stored before its acknowledgement is
+/// sent, and counted once however many streams bring it. A
 /// malformed one is counted, logged and acknowledged (it would not be better the second time).
 /// When a second sidecar connects, the first one goes on being heard, and the signals tell of the
 /// newest.

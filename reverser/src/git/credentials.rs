@@ -140,7 +140,7 @@ impl Credentials {
         Ok(Self {
             auth,
             ca,
-            fingerprint: data.fingerprint(),
+            fingerprint: secret_fingerprint(data.0),
         })
     }
 
@@ -287,12 +287,14 @@ impl<'a> Data<'a> {
     fn has(&self, key: &str) -> bool {
         self.0.get(key).is_some_and(|bytes| !bytes.is_empty())
     }
+}
 
-    fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.0.hash(&mut hasher);
-        hasher.finish()
-    }
+/// Stands for the data of a Secret: another one means that it was changed. Good within one process only.
+#[must_use]
+pub fn secret_fingerprint(data: &BTreeMap<String, Vec<u8>>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use commit::CommitOutcome;
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{Credentials, CredentialsError, secret_fingerprint};
 pub(crate) use engine::is_branch_name;
 pub use engine::{Engine, EngineOptions};
 pub use error::{EngineError, PushError, RemoteError};
@@ -58,5 +58,5 @@ pub use probe::probe;
 pub use push::PushOutcome;
 pub use read::FileEntry;
 pub use resume::Resumed;
-pub use signing::{Signer, SigningKeyError, secret_fingerprint};
+pub use signing::{Signer, SigningKeyError};
 pub use url::{RepoUrl, RepoUrlError, Scheme};

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use num_bigint::BigUint;
 use ring::rand::SystemRandom;
@@ -15,6 +14,7 @@ use ssh_key::private::{KeypairData, RsaKeypair};
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, Signature, SshSig};
 
+use super::credentials::secret_fingerprint;
 use super::error::EngineError;
 
 /// What the signature is for: a signature made for anything else does not verify as one of a commit.
@@ -174,12 +174,4 @@ fn rsa(pair: &RsaKeypair) -> Option<RsaKeyPair> {
         qInv: &private.iqmp.as_positive_bytes()?.to_vec(),
     };
     RsaKeyPair::from_components(&components).ok()
-}
-
-/// Stands for the data of a Secret: another one means that it was changed. Good within one process only.
-#[must_use]
-pub fn secret_fingerprint(data: &BTreeMap<String, Vec<u8>>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    data.hash(&mut hasher);
-    hasher.finish()
 }

@@ -1,6 +1,6 @@
 //! The facts as the statuses need them: a thousand rules ask about as many watches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::board::{Snapshot, WatchReport};
 use crate::change::DestinationKey;
@@ -50,15 +50,15 @@ impl<'a> View<'a> {
 
     /// The open watch that covers what a rule asked for: its own, or that of the whole cluster.
     pub(super) fn open(&self, wanted: &WatchKey) -> Option<(&'a WatchKey, &'a WatchReport)> {
-        let facts: &'a BTreeMap<_, _> = &self.facts.watches;
-        facts
+        let watches = &self.facts.watches;
+        watches
             .get_key_value(&everywhere(wanted))
-            .or_else(|| facts.get_key_value(wanted))
+            .or_else(|| watches.get_key_value(wanted))
     }
 
     /// Whether the sidecar observes what a rule asked for.
     pub(super) fn is_observed(&self, wanted: &WatchKey) -> bool {
-        let observed: &BTreeSet<_> = &self.facts.observed;
+        let observed = &self.facts.observed;
         observed.contains(&everywhere(wanted)) || observed.contains(wanted)
     }
 }

@@ -286,9 +286,6 @@ impl Worker {
         let now = Instant::now();
         match self.queue.unsettled() {
             None => Coverage::Until(now),
-            Some(newest) if self.settings.shutdown.is_cancelled() => {
-                self.settings.barrier.pass_last(newest).await
-            }
             Some(newest) => {
                 let pass = self.settings.barrier.pass(newest);
                 // One that was begun before the end is not waited for any longer than one that is begun after it.

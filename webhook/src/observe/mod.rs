@@ -105,11 +105,7 @@ fn judge(request: &Request<'_>, interest: &InterestSet) -> Result<Observation, S
         _ => return Err(Skip::Subresource),
     };
     let resource = &request.resource;
-    let namespace = match (&*resource.group, &*resource.resource) {
-        // The apiserver says that a Namespace is in itself; it is cluster-scoped all the same.
-        ("", "namespaces") => "",
-        _ => &request.namespace,
-    };
+    let namespace = namespace(request);
     if !interest.covers(&resource.group, &resource.resource, namespace) {
         return Err(Skip::NotOfInterest);
     }
@@ -257,8 +253,16 @@ fn identity(request: &Request<'_>, name: &str) -> Identity {
         group: resource.group.clone().into_owned(),
         version: resource.version.clone().into_owned(),
         resource: resource.resource.clone().into_owned(),
-        namespace: request.namespace.clone().into_owned(),
+        namespace: namespace(request).to_owned(),
         name: name.to_owned(),
+    }
+}
+
+fn namespace<'a>(request: &'a Request<'_>) -> &'a str {
+    match (&*request.resource.group, &*request.resource.resource) {
+        // The apiserver says that a Namespace is in itself; it is cluster-scoped all the same.
+        ("", "namespaces") => "",
+        _ => &request.namespace,
     }
 }
 

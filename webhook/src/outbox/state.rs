@@ -56,8 +56,6 @@ pub(super) struct State {
     /// Up to here the reverser that was last heard has them. They stay until they are too old: it may
     /// die, and the next one knows nothing.
     acknowledged: u64,
-    /// Whether the current stream's Hello is answered.
-    greeted: bool,
     /// Last sequence transmitted, on any stream: what may be acknowledged.
     transmitted: u64,
     /// Last sequence transmitted on the current stream.
@@ -121,7 +119,6 @@ impl State {
         self.epoch += 1;
         self.health = Health::Down;
         self.release_waiters();
-        self.greeted = false;
         self.applied = None;
         self.marks = [None; 2];
         self.epoch
@@ -130,10 +127,9 @@ impl State {
     /// The reverser has answered the Hello, and says what it has. The rest up to `replay_until`
     /// comes first. Returns whether that was the stream's first word.
     pub(super) fn greet(&mut self, epoch: u64, sequence: u64, replay_until: u64) -> bool {
-        if epoch != self.epoch || self.greeted {
+        if epoch != self.epoch || self.is_greeted() {
             return false;
         }
-        self.greeted = true;
         self.acknowledged = sequence.min(self.transmitted);
         self.cursor = self.acknowledged;
         self.health = if self.next() <= replay_until {
@@ -146,8 +142,9 @@ impl State {
         true
     }
 
+    /// Whether the current stream's Hello is answered.
     pub(super) fn is_greeted(&self) -> bool {
-        self.greeted
+        self.health != Health::Down
     }
 
     /// Whether that link was the current one.
