@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 use tests::assets::Tool;
-use tests::git::{GitServer, HttpOptions};
+use tests::git::{GitServer, HttpOptions, Repo};
 
 async fn render(cluster: &Cluster, namespace: &str, values: Value) -> Result<Rendered> {
     let assets = cluster.assets().clone();
@@ -31,6 +31,19 @@ async fn render(cluster: &Cluster, namespace: &str, values: Value) -> Result<Ren
         values,
     };
     release.render(&helm)
+}
+
+/// A server, a repository on it that has a commit, and how to reach that.
+fn repository() -> Result<(GitServer, Repo, Repository)> {
+    let git = GitServer::https(HttpOptions::basic("bot", "secret"))?;
+    let repo = git.create_seeded_repo("cluster");
+    let repository = Repository {
+        url: repo.url().to_owned(),
+        username: "bot".to_owned(),
+        password: "secret".to_owned(),
+        ca: git.ca_pem().to_owned(),
+    };
+    Ok((git, repo, repository))
 }
 
 fn values_that_change_what_is_rendered() -> Vec<Value> {
@@ -271,14 +284,7 @@ async fn without_a_url_the_webhook_is_the_service_with_a_secret_path() {
 async fn the_pod_as_the_chart_says_commits_under_its_users_names() {
     let cluster = Cluster::shared().await.unwrap();
     let client = cluster.client().unwrap();
-    let git = GitServer::https(HttpOptions::basic("bot", "secret")).unwrap();
-    let repo = git.create_seeded_repo("cluster");
-    let repository = Repository {
-        url: repo.url().to_owned(),
-        username: "bot".to_owned(),
-        password: "secret".to_owned(),
-        ca: git.ca_pem().to_owned(),
-    };
+    let (_git, repo, repository) = repository().unwrap();
     let release = Release {
         name: "gitops-reverser".to_owned(),
         namespace: "gitops-reverser".to_owned(),

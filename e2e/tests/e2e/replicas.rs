@@ -10,7 +10,7 @@ use e2e::chart::Release;
 use e2e::cluster::Cluster;
 use e2e::install::{self, Ports, programs};
 use e2e::pod::Pod;
-use e2e::scenario::{Repository, Scenario};
+use e2e::scenario::Scenario;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
@@ -23,7 +23,6 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use tests::control_plane::Options;
 use tests::eventually::eventually;
-use tests::git::{GitServer, HttpOptions};
 
 const NAMESPACE: &str = "gitops-reverser";
 const ACCOUNT: &str = "system:serviceaccount:gitops-reverser:gitops-reverser";
@@ -107,14 +106,7 @@ async fn two_replicas_hand_over_with_exactly_the_rights_that_they_need() {
     };
     let cluster = Cluster::start_with(options).await.unwrap();
     let client = cluster.client().unwrap();
-    let git = GitServer::https(HttpOptions::basic("bot", "secret")).unwrap();
-    let repo = git.create_seeded_repo("cluster");
-    let repository = Repository {
-        url: repo.url().to_owned(),
-        username: "bot".to_owned(),
-        password: "secret".to_owned(),
-        ca: git.ca_pem().to_owned(),
-    };
+    let (_git, repo, repository) = super::repository().unwrap();
     let release = Release {
         name: "gitops-reverser".to_owned(),
         namespace: NAMESPACE.to_owned(),

@@ -56,16 +56,38 @@ async fn is_attributed(lab: &Lab<'_>, name: &str) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_takes_over_from_a_leader_that_is_killed() {
-    let pair = Pair::start().await;
-    let [first, second] = &pair.pods;
-    let lab = Lab::on(&pair.plane, "killed")
+/// A lab whose ConfigMaps the first pod writes, with their authors.
+async fn settled<'a>(pair: &'a Pair, prefix: &str) -> Lab<'a> {
+    let lab = Lab::on(&pair.plane, prefix)
         .await
         .watching(&["configmaps"])
         .await;
     pair.is_led_by(0).await;
     is_attributed(&lab, "before").await;
+    lab
+}
+
+/// Waits until there is a commit of this user, pushed or not.
+async fn has_committed(pod: &Reverser, user: &str) {
+    eventually(PATIENCE, || async {
+        let log = &pod.logs()[0];
+        let committed = log
+            .lines()
+            .any(|line| line.contains("written") && line.contains(user));
+        if committed {
+            Ok(())
+        } else {
+            Err("it has committed nothing")
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_takes_over_from_a_leader_that_is_killed() {
+    let pair = Pair::start().await;
+    let [first, second] = &pair.pods;
+    let lab = settled(&pair, "killed").await;
     // The follower is ready and knows everything, but touches nothing.
     assert_eq!(gauge(first, "leader").await, Some(1.0));
     assert_eq!(gauge(second, "leader").await, Some(0.0));
@@ -110,29 +132,13 @@ async fn a_follower_takes_over_from_a_leader_that_is_killed() {
 async fn a_leader_that_was_stopped_past_its_lease_pushes_nothing_when_it_wakes() {
     let pair = Pair::start().await;
     let [first, second] = &pair.pods;
-    let lab = Lab::on(&pair.plane, "stopped")
-        .await
-        .watching(&["configmaps"])
-        .await;
-    pair.is_led_by(0).await;
-    is_attributed(&lab, "before").await;
+    let lab = settled(&pair, "stopped").await;
     let load = Load::start(&lab).await;
 
     // It has commits that it could not push, and is stopped in trying.
     lab.server.set_fault(Fault::Status(503));
     set(&lab.maps("emil"), "before", "by", "emil-stale").await;
-    eventually(PATIENCE, || async {
-        let log = &first.logs()[0];
-        let stale = log
-            .lines()
-            .any(|line| line.contains("written") && line.contains("emil"));
-        if stale {
-            Ok(())
-        } else {
-            Err("it has committed nothing")
-        }
-    })
-    .await;
+    has_committed(first, "emil").await;
     pair.signal(0, Signal::STOP);
     let frozen = first.logs()[0].len();
     lab.server.set_fault(Fault::None);
@@ -181,12 +187,7 @@ async fn a_leader_that_was_stopped_past_its_lease_pushes_nothing_when_it_wakes()
 async fn a_leader_that_is_told_to_end_pushes_what_it_has_and_hands_over_at_once() {
     let pair = Pair::start().await;
     let [first, _] = &pair.pods;
-    let lab = Lab::on(&pair.plane, "ended")
-        .await
-        .watching(&["configmaps"])
-        .await;
-    pair.is_led_by(0).await;
-    is_attributed(&lab, "before").await;
+    let lab = settled(&pair, "ended").await;
     let load = Load::start(&lab).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let asked = Instant::now();
@@ -220,29 +221,13 @@ async fn a_leader_that_is_told_to_end_pushes_what_it_has_and_hands_over_at_once(
 async fn a_container_that_is_started_again_in_time_leads_on() {
     let pair = Pair::start().await;
     let [first, second] = &pair.pods;
-    let lab = Lab::on(&pair.plane, "again")
-        .await
-        .watching(&["configmaps"])
-        .await;
-    pair.is_led_by(0).await;
-    is_attributed(&lab, "before").await;
+    let lab = settled(&pair, "again").await;
     let before = pair.lease().await.spec.unwrap();
 
     // What is committed is not lost with the process.
     lab.server.set_fault(Fault::Status(503));
     set(&lab.maps("gil"), "before", "by", "gil-committed").await;
-    eventually(PATIENCE, || async {
-        let log = &first.logs()[0];
-        let committed = log
-            .lines()
-            .any(|line| line.contains("written") && line.contains("gil"));
-        if committed {
-            Ok(())
-        } else {
-            Err("it has committed nothing")
-        }
-    })
-    .await;
+    has_committed(first, "gil").await;
     first.restart_reverser().await.unwrap();
     lab.server.set_fault(Fault::None);
     lab.holds("before", "by", "gil-committed").await;

@@ -73,9 +73,9 @@ async fn a_value_is_written_where_that_was_asked_for_and_shows_nowhere_else() {
     reverser.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn omitting_secrets_removes_them_whatever_the_operations() {
-    let lab = Lab::shared("withdraw").await;
+/// Under a rule that never changes or deletes a file: Secrets in the clear, of which one is gone from the cluster.
+async fn plain_and_created_only(prefix: &str) -> Lab<'static> {
+    let lab = Lab::shared(prefix).await;
     lab.repo_config(lab.repo.url(), &["main"]).await;
     lab.destination("all", json!({"secretPolicy": "Plain"}))
         .await;
@@ -96,6 +96,12 @@ async fn omitting_secrets_removes_them_whatever_the_operations() {
         .delete("gone", &DeleteParams::default())
         .await
         .unwrap();
+    lab
+}
+
+#[tokio::test]
+async fn omitting_secrets_removes_them_whatever_the_operations() {
+    let lab = plain_and_created_only("withdraw").await;
 
     lab.policy("Omit").await;
     lab.no_secret_file().await;
@@ -105,27 +111,7 @@ async fn omitting_secrets_removes_them_whatever_the_operations() {
 
 #[tokio::test]
 async fn redacting_secrets_rewrites_them_whatever_the_operations() {
-    let lab = Lab::shared("rewrite").await;
-    lab.repo_config(lab.repo.url(), &["main"]).await;
-    lab.destination("all", json!({"secretPolicy": "Plain"}))
-        .await;
-    lab.rule(
-        "rule",
-        json!([{"resources": ["secrets", "configmaps"], "operations": ["CREATE"]}]),
-    )
-    .await;
-    lab.ready::<WatchRule>("rule").await;
-    lab.write_secret("alice", "one", "1").await;
-    lab.write_secret("alice", "gone", "1").await;
-    create(&lab.maps("alice"), &map("kept", "k", "1")).await;
-    lab.secret_file("one", note("1")).await;
-    lab.secret_file("gone", note("1")).await;
-    lab.holds("kept", "k", "1").await;
-    let secrets: Api<Secret> = Api::namespaced(lab.user("bob"), &lab.namespace);
-    secrets
-        .delete("gone", &DeleteParams::default())
-        .await
-        .unwrap();
+    let lab = plain_and_created_only("rewrite").await;
     crate::lab::set(&lab.maps("bob"), "kept", "k", "2").await;
 
     lab.policy("Redact").await;
