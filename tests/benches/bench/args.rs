@@ -72,6 +72,11 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) load_seconds: u32,
 
+    /// For how many seconds processes that have nothing to do are looked at
+    #[arg(long, env = "GITOPS_REVERSER_BENCH_IDLE_SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) idle_seconds: u32,
+
     /// Only this; all otherwise
     #[arg(long, env = "GITOPS_REVERSER_BENCH_ONLY")]
     pub(crate) only: Option<Part>,
@@ -90,6 +95,8 @@ pub(crate) struct Args {
 pub(crate) enum Part {
     /// From a rule to the pushed commit that holds every object
     Seed,
+    /// What it takes to go on watching, and to come back after a restart
+    Keep,
     /// From a write's answer to its pushed commit
     Lag,
     /// What the sidecar adds to a write, and how much of it one core takes

@@ -78,7 +78,8 @@ pub(crate) async fn measure(
     Ok(Limit { list, import, push })
 }
 
-async fn list(lab: &Lab<'_>) -> Result<Duration> {
+/// All ConfigMaps, page by page.
+pub(crate) async fn list(lab: &Lab<'_>) -> Result<Duration> {
     // A client of its own: it connects as `kubectl` would have to.
     let maps = lab.maps(lab.plane.client());
     let start = Instant::now();

@@ -6,6 +6,7 @@
 mod args;
 mod commits;
 mod history;
+mod keep;
 mod lab;
 mod lag;
 mod limit;
@@ -59,7 +60,7 @@ async fn run(args: &Args) -> Result<Vec<String>> {
     if args.measures(Part::Commits) {
         commits()?;
     }
-    if [Part::Seed, Part::Lag, Part::Webhook]
+    if [Part::Seed, Part::Keep, Part::Lag, Part::Webhook]
         .into_iter()
         .any(|part| args.measures(part))
     {
@@ -74,7 +75,10 @@ async fn run(args: &Args) -> Result<Vec<String>> {
             let lab = Lab::new(&plane, "cost", 1).await?;
             faults.extend(webhook::measure(args, &lab, &reverser).await?);
         }
-        if args.measures(Part::Seed) || args.measures(Part::Lag) {
+        if [Part::Seed, Part::Keep, Part::Lag]
+            .into_iter()
+            .any(|part| args.measures(part))
+        {
             faults.extend(to_git(args, &plane, &reverser).await?);
         }
         reverser.stop().await?;
@@ -90,7 +94,7 @@ async fn run(args: &Args) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Seed and lag, beside so many objects. Returns what is wrong in Git.
+/// What has to do with Git, beside so many objects. Returns what is wrong in Git.
 async fn to_git(args: &Args, plane: &ControlPlane, reverser: &Reverser) -> Result<Vec<String>> {
     let full = Lab::new(plane, "full", args.namespaces).await?;
     say(&format!(
@@ -103,6 +107,13 @@ async fn to_git(args: &Args, plane: &ControlPlane, reverser: &Reverser) -> Resul
         seed(args, &full, reverser).await?;
     }
     let mut faults = Vec::new();
+    if args.measures(Part::Keep) {
+        say(&format!("keeping watch for {} s", args.idle_seconds));
+        let kept = keep::measure(args, &full, reverser).await.context("keep")?;
+        let title = format!("keeping watch of {} ConfigMaps", args.objects);
+        println!("{}", report::keep(&title, &kept));
+        faults.extend(kept.faults);
+    }
     if args.measures(Part::Lag) {
         for (_, outcome) in lag(args, &full, reverser).await? {
             faults.extend(outcome.faults);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::commits::{Cost, Shape};
+use crate::keep::Kept;
 use crate::lag::Outcome;
 use crate::seed::{Phases, Round};
 
@@ -129,6 +130,45 @@ pub(crate) fn lag(title: &str, outcomes: &[(String, Outcome)]) -> String {
     });
     row("reverser: peak memory, MiB", 1, &|o| mib(o.done.0.peak_kib));
     row("webhook: peak memory, MiB", 1, &|o| mib(o.done.1.peak_kib));
+    table.text
+}
+
+/// Going on watching, in one column.
+pub(crate) fn keep(title: &str, kept: &Kept) -> String {
+    let mut table = Table::new(title, &["figure".to_owned()]);
+    let mut row = |name: &str, digits: usize, value: f64| {
+        table.row(name, [format!("{value:.digits$}")]);
+    };
+    let (started, seeded, idle) = (&kept.started.0, &kept.seeded.0, &kept.idle.0);
+    row("reverser: at rest before, MiB", 1, mib(started.rss_kib));
+    row("**peak during the seed, MiB**", 1, mib(seeded.peak_kib));
+    row("**after it, MiB**", 1, mib(idle.rss_kib));
+    row("of which no file's, MiB", 1, mib(idle.anonymous_kib));
+    row("**idle: of a core, %**", 2, kept.idle_share.0 * 100.0);
+    row("the sidecar, of a core, %", 2, kept.idle_share.1 * 100.0);
+    row("restart to caught up, s", 2, kept.caught_up.as_secs_f64());
+    row("of which until ready, s", 2, kept.ready.as_secs_f64());
+    row("limit: paged list, s", 2, kept.list.as_secs_f64());
+    row(
+        "**ready to caught up / limit**",
+        2,
+        ratio(kept.caught_up.saturating_sub(kept.ready), kept.list),
+    );
+    row(
+        "restart to caught up / limit",
+        2,
+        ratio(kept.caught_up, kept.list),
+    );
+    row(
+        "processor time since the restart, s",
+        2,
+        kept.restarted.0.cpu.as_secs_f64(),
+    );
+    row(
+        "peak since the restart, MiB",
+        1,
+        mib(kept.restarted.0.peak_kib),
+    );
     table.text
 }
 

@@ -152,24 +152,26 @@ fn check(args: &Args, lab: &Lab<'_>, history: &History) -> Result<()> {
     Ok(())
 }
 
-/// When the first page of ConfigMaps was asked for between the two moments, and when the last was answered.
+/// When the first list of ConfigMaps, or page of one, was asked for between the two moments, and when the last was answered.
 fn lists(lab: &Lab<'_>, from: SystemTime, to: SystemTime) -> Result<(Timestamp, Timestamp)> {
     let (from, to) = (Timestamp::try_from(from)?, Timestamp::try_from(to)?);
-    let mut pages = Vec::new();
+    let mut lists = Vec::new();
     for event in lab.plane.audit_log() {
         let of_ours = event.object_ref.as_ref().is_some_and(|object| {
             object.resource == "configmaps" && object.namespace == lab.scope()
         });
-        if event.verb != "list" || !of_ours || event.stage != "ResponseComplete" {
+        // A streaming list is ended by whoever has read it.
+        let is_list = event.verb == "list" || event.request_uri.contains("sendInitialEvents=true");
+        if !is_list || !of_ours || event.stage != "ResponseComplete" {
             continue;
         }
         let asked: Timestamp = event.request_received_timestamp.parse()?;
         if asked >= from && asked <= to {
-            pages.push((asked, event.stage_timestamp.parse::<Timestamp>()?));
+            lists.push((asked, event.stage_timestamp.parse::<Timestamp>()?));
         }
     }
-    let first = pages.iter().map(|page| page.0).min();
-    let last = pages.iter().map(|page| page.1).max();
+    let first = lists.iter().map(|list| list.0).min();
+    let last = lists.iter().map(|list| list.1).max();
     first
         .zip(last)
         .context("the audit log knows of no list of the ConfigMaps")

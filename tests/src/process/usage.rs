@@ -13,6 +13,8 @@ pub struct Usage {
     pub rss_kib: u64,
     /// The most that it has been, in KiB, since the process began or since [`Process::reset_peak`](super::Process::reset_peak).
     pub peak_kib: u64,
+    /// What of the resident memory is no page of a file, in KiB: nobody else can use it, and the kernel can't drop it.
+    pub anonymous_kib: u64,
     /// Processor time of all of its threads, exact to 10 ms.
     pub cpu: Duration,
     /// The same of the processes that it started, of theirs, and so on, as far as they have ended and been waited for.
@@ -30,6 +32,7 @@ impl Usage {
         Some(Self {
             rss_kib: kib(&status, "VmRSS:")?,
             peak_kib: kib(&status, "VmHWM:")?,
+            anonymous_kib: kib(&status, "RssAnon:")?,
             cpu: cpu(&stat, 0)?,
             ended_children_cpu: cpu(&stat, 2)?,
         })
