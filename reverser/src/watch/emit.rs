@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kube::api::WatchEvent;
 use manifest::{Identity, SpecHash};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::index::{Entry, Index, ObjectName};
 use super::object::{Meta, Seen, Unreadable, Which};
+use super::source::Object;
 use super::subscriber::{Subscriber, identity};
 use super::task::Shared;
 use crate::attribution::{Joined, Store};
@@ -55,11 +57,48 @@ impl Emitter<'_> {
         &self.shared.store
     }
 
+    /// One event; returns the version to go on from.
+    pub(super) fn event(&self, event: WatchEvent<Object>, index: &mut Index) -> Option<String> {
+        let (object, created) = match event {
+            WatchEvent::Added(object) => (object, true),
+            WatchEvent::Modified(object) => (object, false),
+            WatchEvent::Deleted(object) => {
+                return match Meta::read(&object) {
+                    Ok(meta) => {
+                        self.deleted(&meta, index);
+                        Some(meta.resource_version.into())
+                    }
+                    Err(unreadable) => {
+                        self.skipped(&unreadable, index);
+                        None
+                    }
+                };
+            }
+            WatchEvent::Bookmark(bookmark) => return Some(bookmark.metadata.resource_version),
+            // Turned into an error by the source.
+            WatchEvent::Error(_) => return None,
+        };
+        let told = Told::Event { created };
+        match Seen::new(&object, &self.key.served, self.shared.cluster_made) {
+            Ok(seen) => {
+                self.written(&seen, told, index);
+                Some(seen.meta.resource_version.into())
+            }
+            Err(unreadable) => {
+                self.unreadable(&unreadable, told, index);
+                match unreadable.which {
+                    Which::Version(meta) => Some(meta.resource_version.into()),
+                    Which::Name(_) | Which::Unknown => None,
+                }
+            }
+        }
+    }
+
     /// The object as it is now; also one that is told to go. Returns whether that changed a file.
     pub(super) fn written(&self, seen: &Seen, told: Told, index: &mut Index) -> bool {
         let Meta { name, uid, .. } = &seen.meta;
         index.note_readable(name);
-        let before = index.get(name).filter(|b| b.uid == *uid).cloned();
+        let before = index.get(name).filter(|b| b.uid == *uid);
         let unchanged = before.as_ref().is_some_and(|b| {
             b.spec_hash == Some(seen.spec_hash) && b.left_out == seen.left_out.is_some()
         });
@@ -102,7 +141,7 @@ impl Emitter<'_> {
         let Which::Version(meta) = &unreadable.which else {
             return;
         };
-        let before = index.get(&meta.name).filter(|b| b.uid == meta.uid).cloned();
+        let before = index.get(&meta.name).filter(|b| b.uid == meta.uid);
         let entry = Entry {
             uid: meta.uid.clone(),
             resource_version: meta.resource_version.clone(),
@@ -174,7 +213,7 @@ impl Emitter<'_> {
             Told::List => None,
         };
         let sighting = Sighting {
-            identity: identity(&self.key.served, name),
+            identity: identity(&self.key.served, &name.0, &name.1),
             uid: before.uid.to_string(),
             operation: Operation::Delete,
             base,

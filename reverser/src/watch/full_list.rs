@@ -6,6 +6,8 @@
 
 use std::collections::HashSet;
 
+use kube::api::WatchEvent;
+
 use super::emit::{Emitter, Gone, Told, complete, give};
 use super::given::{Given, Part};
 use super::index::{Index, ObjectName};
@@ -31,13 +33,18 @@ pub(super) struct FullList<'a> {
     wants: Vec<Wants>,
     /// No list was complete before: what the index lacks is no change.
     first: bool,
-    names: HashSet<ObjectName>,
     /// Live objects that the index can't hold.
     kept: HashSet<ObjectName>,
 }
 
 impl<'a> FullList<'a> {
-    pub(super) fn new(emitter: Emitter<'a>, given: &mut Given, first: bool) -> Self {
+    pub(super) fn new(
+        emitter: Emitter<'a>,
+        index: &mut Index,
+        given: &mut Given,
+        first: bool,
+    ) -> Self {
+        index.begin_list();
         let mut wants = |subscriber: &Subscriber| {
             if given.has_everything(subscriber) {
                 Wants::Changes
@@ -49,7 +56,6 @@ impl<'a> FullList<'a> {
             wants: emitter.subscribers.iter().map(&mut wants).collect(),
             emitter,
             first,
-            names: HashSet::new(),
             kept: HashSet::new(),
         }
     }
@@ -63,17 +69,22 @@ impl<'a> FullList<'a> {
             // It lives all the same: its file stays as it is.
             Err(unreadable) => {
                 self.emitter.unreadable(&unreadable, Told::List, index);
-                self.names.extend(unreadable.which.name().cloned());
                 if let Which::Name(name) = unreadable.which {
+                    index.note_listed(&name);
                     self.kept.insert(name);
                 }
             }
         }
     }
 
+    /// What became of an object after it was listed, told before the list was complete: no version came between.
+    pub(super) fn event(&mut self, event: WatchEvent<Object>, index: &mut Index) {
+        // The version to go on from comes with the list's end.
+        let _ = self.emitter.event(event, index);
+    }
+
     fn readable(&mut self, seen: &Seen, index: &mut Index) {
         let name = seen.meta.name.clone();
-        self.names.insert(name.clone());
         if self.first
             && index
                 .get(&name)
@@ -94,7 +105,7 @@ impl<'a> FullList<'a> {
                 if subscriber.queue.is_full() {
                     *wants = Wants::EverythingLater(std::mem::take(part));
                 } else if part.add(&name) {
-                    give(seen, entry, subscriber);
+                    give(seen, &entry, subscriber);
                 }
             }
         }
@@ -102,7 +113,7 @@ impl<'a> FullList<'a> {
 
     /// The list is complete and consistent at `version`: what it did not hold is gone.
     pub(super) fn finish(self, version: &str, index: &mut Index, given: &mut Given) {
-        for name in index.names_not_in(&self.names) {
+        for name in index.missing() {
             if let Some(before) = index.remove(&name) {
                 let gone = Gone {
                     told: Told::List,

@@ -9,6 +9,7 @@ mod emit;
 mod full_list;
 mod given;
 mod index;
+mod listing;
 mod object;
 mod side_list;
 mod source;

@@ -151,7 +151,7 @@ impl Seen {
             map.entry("kind")
                 .or_insert_with(|| Value::from(served.kind.as_str()));
         }
-        let identity = identity(served, &meta.name);
+        let identity = identity(served, &meta.name.0, &meta.name.1);
         let manifest = manifest::canonicalize(&object)?;
         Ok(Self {
             meta,

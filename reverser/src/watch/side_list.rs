@@ -5,6 +5,8 @@
 //! its content, so that what is given is what the watch stands at. Wherever they differ,
 //! the watch has told the subscribers of it already, or will: the list is consistent, so at its
 //! begin no event was ahead of it, and every event since goes to them too.
+//!
+//! It is read by pages: it waits for room in queues, and a stream that isn't read is cut off by the server.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use super::emit::{complete, give};
 use super::given::Part;
 use super::index::{Index, ObjectName};
 use super::object::{Meta, Seen};
-use super::source::{Object, Page, Source, SourceError};
+use super::source::{Object, Page, PageLimit, Source, SourceError};
 use super::subscriber::Subscriber;
 use super::task::Shared;
 use crate::attribution::join::older;
@@ -32,6 +34,7 @@ const PIECE: usize = 50;
 /// Who wants everything, and what of it comes next.
 pub(super) struct SideList {
     source: Source,
+    limit: PageLimit,
     takers: Vec<Taker>,
     /// Listed, and not in the index at the time; with the version.
     unknown: HashMap<ObjectName, Box<str>>,
@@ -80,10 +83,11 @@ impl SideList {
     pub(super) fn new(source: &Source, takers: Vec<Taker>) -> Self {
         Self {
             source: source.clone(),
+            limit: PageLimit::default(),
             takers,
             unknown: HashMap::new(),
             versionless: HashSet::new(),
-            stage: Stage::Asking(Box::pin(source.page(None))),
+            stage: Stage::Asking(Box::pin(source.page(None, PageLimit::default()))),
             deadline: None,
         }
     }
@@ -139,8 +143,10 @@ impl SideList {
         match &mut self.stage {
             Stage::Asking(page) => {
                 let page = page.await?;
+                let objects = page.items.unwrap_or_default();
+                self.limit = self.limit.after(&objects);
                 self.stage = Stage::Giving {
-                    objects: page.items.unwrap_or_default().into_iter(),
+                    objects: objects.into_iter(),
                     next: Some(page.metadata.token).filter(|token| !token.is_empty()),
                 };
             }
@@ -179,7 +185,8 @@ impl SideList {
                     self.hand_out(&object, standing);
                 }
                 (None, Some(token)) => {
-                    self.stage = Stage::Asking(Box::pin(self.source.page(Some(token))));
+                    let page = self.source.page(Some(token), self.limit);
+                    self.stage = Stage::Asking(Box::pin(page));
                 }
                 (None, None) => self.stage = Stage::Ending,
             }
@@ -219,7 +226,7 @@ impl SideList {
                 return;
             }
         };
-        let takes = |(taker, _): &Taker| taker.takes(served, &meta.name);
+        let takes = |(taker, _): &Taker| taker.takes(served, &meta.name.0);
         if !self.takers.iter().any(takes) {
             return;
         }
@@ -234,7 +241,7 @@ impl SideList {
         if agreed && known.is_live() && seen.is_live() {
             for (taker, part) in &mut self.takers {
                 if part.add(&seen.meta.name) {
-                    give(&seen, known, taker);
+                    give(&seen, &known, taker);
                 }
             }
         }

@@ -3,14 +3,20 @@
 use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::api::{ListParams, Request, WatchEvent, WatchParams};
+use kube::core::watch::Bookmark;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::rules::WatchKey;
 
-/// Objects in one answer; what client-go uses. At 1 MiB an object, the worst case, a page is 500 MiB;
-/// at 10 KiB, the usual one, 5 MiB.
-const PAGE: u32 = 500;
+/// Objects in the first page of a list: at 1 MiB an object, the most that etcd takes, it is 100 MiB.
+const FIRST_PAGE: u32 = 100;
+
+/// Objects in any other page. 500 is what client-go asks for.
+const PAGE: std::ops::RangeInclusive<u32> = 10..=500;
+
+/// Bytes that a page is meant to have, going by the one before it.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// The apiserver ends a watch after this many seconds, so that a dead connection is noticed.
 const WATCH_SECONDS: u32 = 290;
@@ -47,6 +53,12 @@ pub(super) enum SourceError {
     /// 403.
     #[error("forbidden: {0}")]
     Forbidden(String),
+    /// 400 or 422: the server does not do what it was asked for.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// A streaming list that does not come to its end.
+    #[error("the streaming list does not come to its end")]
+    Unfinished,
     /// Everything else; worth another try.
     #[error("{0}")]
     Unavailable(String),
@@ -67,6 +79,7 @@ impl SourceError {
             410 => Self::Expired(message),
             404 => Self::NotServed,
             403 => Self::Forbidden(message),
+            400 | 422 => Self::Refused(message),
             _ => Self::Unavailable(message),
         }
     }
@@ -87,15 +100,16 @@ impl Source {
         }
     }
 
-    /// The next page. Without a resourceVersion the list is consistent: it is read at the newest
+    /// The next page, of so many objects at most. Without a resourceVersion the list is consistent: it is read at the newest
     /// version (API concepts, "Semantics for get and list"), and its continue tokens go on at that
     /// same version or answer 410.
     pub(super) fn page(
         &self,
         token: Option<String>,
+        limit: PageLimit,
     ) -> impl Future<Output = Result<Page, SourceError>> + Send + use<> {
         let parameters = ListParams {
-            limit: Some(PAGE),
+            limit: Some(limit.0),
             continue_token: token,
             ..ListParams::default()
         };
@@ -113,9 +127,32 @@ impl Source {
         resource_version: &str,
     ) -> Result<impl Stream<Item = Result<WatchEvent<Object>, SourceError>> + use<>, SourceError>
     {
+        self.watch(resource_version, false).await
+    }
+
+    /// A streaming list (KEP-3157): everything that there is as ADDED, at the newest version; a bookmark that [says
+    /// so](ends_list); and then the events after it.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] by a server that has no such lists. One that has never heard of them answers all the same,
+    /// with whatever version it likes and without such a bookmark.
+    pub(super) async fn everything(
+        &self,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Object>, SourceError>> + use<>, SourceError>
+    {
+        self.watch("", true).await
+    }
+
+    async fn watch(
+        &self,
+        resource_version: &str,
+        send_initial_events: bool,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Object>, SourceError>> + use<>, SourceError>
+    {
         let parameters = WatchParams {
             bookmarks: true,
             timeout: Some(WATCH_SECONDS),
+            send_initial_events,
             ..WatchParams::default()
         };
         let request = Request::new(&self.url_path)
@@ -126,6 +163,40 @@ impl Source {
             WatchEvent::Error(status) => Err(SourceError::from_status(status.code, status.message)),
             other => Ok(other),
         }))
+    }
+}
+
+/// Whether everything that a streaming list held was sent before this bookmark.
+pub(super) fn ends_list(bookmark: &Bookmark) -> bool {
+    let end = bookmark
+        .metadata
+        .annotations
+        .get("k8s.io/initial-events-end");
+    end.is_some_and(|value| value == "true")
+}
+
+// === impl PageLimit ===
+
+/// How many objects to ask for, so that a page has about as many bytes as it is meant to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PageLimit(u32);
+
+impl Default for PageLimit {
+    fn default() -> Self {
+        Self(FIRST_PAGE)
+    }
+}
+
+impl PageLimit {
+    /// For the page after these objects.
+    pub(super) fn after(self, objects: &[Object]) -> Self {
+        let bytes: usize = objects.iter().map(|object| object.get().len()).sum();
+        if bytes == 0 {
+            return self;
+        }
+        let fitting = PAGE_BYTES.saturating_mul(objects.len()) / bytes;
+        let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
+        Self(fitting.clamp(*PAGE.start(), *PAGE.end()))
     }
 }
 
@@ -150,5 +221,19 @@ mod tests {
             panic!("{event:?}");
         };
         assert_eq!(object.get(), format!(r#"{{"spec":{deep}}}"#));
+    }
+
+    #[test]
+    fn a_page_is_as_long_as_the_objects_before_it_suggest() {
+        let objects = |count: usize, bytes: usize| -> Vec<Object> {
+            let text = format!("\"{}\"", "x".repeat(bytes - 2));
+            let object = RawValue::from_string(text).unwrap();
+            vec![object; count]
+        };
+        let first = PageLimit::default();
+        assert_eq!(first.after(&[]), first);
+        assert_eq!(first.after(&objects(100, 1000)), PageLimit(500));
+        assert_eq!(first.after(&objects(3, 40_000)), PageLimit(104));
+        assert_eq!(first.after(&objects(2, 1 << 20)), PageLimit(10));
     }
 }

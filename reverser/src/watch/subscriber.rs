@@ -41,8 +41,8 @@ impl Subscriber {
         self.subscription.selection.operations(namespace)
     }
 
-    /// Whether it takes the object of this name.
-    pub(super) fn takes(&self, served: &ServedType, (namespace, _): &ObjectName) -> bool {
+    /// Whether it takes the objects of this namespace.
+    pub(super) fn takes(&self, served: &ServedType, namespace: &str) -> bool {
         self.selects_in(&served.group, &served.resource, namespace)
             .is_some()
     }
@@ -59,22 +59,24 @@ impl Subscriber {
         index: &'a Index,
         kept: impl Iterator<Item = &'a ObjectName>,
     ) -> HashSet<SpecHash> {
+        let kept = kept.map(|(namespace, name)| (&**namespace, &**name));
         index
             .live()
             .chain(kept)
-            .filter(|name| self.takes(served, name))
-            .map(|name| SpecHash::of(self.path(&identity(served, name)).as_bytes()))
+            .filter(|(namespace, _)| self.takes(served, namespace))
+            .map(|(namespace, name)| self.path(&identity(served, namespace, name)))
+            .map(|path| SpecHash::of(path.as_bytes()))
             .collect()
     }
 }
 
 /// The object of this name.
-pub(super) fn identity(served: &ServedType, (namespace, name): &ObjectName) -> Identity {
+pub(super) fn identity(served: &ServedType, namespace: &str, name: &str) -> Identity {
     Identity {
         group: served.group.clone(),
         version: served.version.clone(),
         resource: served.resource.clone(),
-        namespace: namespace.to_string(),
-        name: name.to_string(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
     }
 }

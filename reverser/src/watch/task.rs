@@ -1,23 +1,22 @@
-//! One list and watch: lists page by page, then trails events, for as long as the plan wants it.
+//! One list and watch: lists everything, then trails events, for as long as the plan wants it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use kube::Client;
-use kube::api::WatchEvent;
 use manifest::ClusterMade;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::emit::{Emitter, Told};
+use super::emit::Emitter;
 use super::full_list::FullList;
 use super::given::Given;
 use super::index::Index;
-use super::object::{Meta, Seen, Which};
+use super::listing::{Listing, Piece};
 use super::side_list::{Served, SideList, Standing};
-use super::source::{Object, Source, SourceError};
+use super::source::{Source, SourceError};
 use super::subscriber::Subscriber;
 use crate::attribution::Store;
 use crate::change::DestinationKey;
@@ -59,6 +58,14 @@ enum State {
     },
 }
 
+/// How everything is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lists {
+    Streamed,
+    /// The server has no others of this type.
+    Paged,
+}
+
 /// How a watch came to its end.
 enum Ended {
     /// The server closed it, as it does every few minutes.
@@ -90,6 +97,7 @@ pub struct Task {
     index: Index,
     /// A full list was complete.
     listed: bool,
+    lists: Lists,
     beside: Beside,
     failures: u32,
     restarts: u64,
@@ -125,6 +133,7 @@ impl Task {
             synced,
             index: Index::default(),
             listed: false,
+            lists: Lists::Streamed,
             beside: Beside::default(),
             failures: 0,
             restarts: 0,
@@ -233,17 +242,30 @@ impl Task {
             shared: &self.shared,
             subscribers: &subscribers,
         };
-        let mut list = FullList::new(emitter, &mut self.given, !self.listed);
-        let mut token = None;
+        let mut listing = match self.lists {
+            Lists::Streamed => match Listing::streamed(&self.source).await {
+                Err(SourceError::Refused(why)) => {
+                    debug!(watch = %self.key, why, "there are no streaming lists");
+                    self.lists = Lists::Paged;
+                    Listing::paged(&self.source)
+                }
+                streamed => streamed?,
+            },
+            Lists::Paged => Listing::paged(&self.source),
+        };
+        let mut list = FullList::new(emitter, &mut self.index, &mut self.given, !self.listed);
         let version = loop {
-            let page = self.source.page(token).await?;
-            for object in page.items.unwrap_or_default() {
-                list.listed(&object, &mut self.index);
+            match listing.next().await {
+                Ok(Piece::Object(object)) => list.listed(&object, &mut self.index),
+                Ok(Piece::Event(event)) => list.event(event, &mut self.index),
+                Ok(Piece::End(version)) => break version,
+                Err(error) => {
+                    if matches!(error, SourceError::Unfinished) {
+                        self.lists = Lists::Paged;
+                    }
+                    return Err(error);
+                }
             }
-            if page.metadata.token.is_empty() {
-                break page.metadata.resource_version;
-            }
-            token = Some(page.metadata.token);
         };
         list.finish(&version, &mut self.index, &mut self.given);
         self.listed = true;
@@ -287,7 +309,13 @@ impl Task {
                     None => return Ended::Closed { resource_version },
                     Some(Err(error)) => return Ended::Failed { resource_version, error },
                     Some(Ok(event)) => {
-                        if let Some(version) = self.on_event(event) {
+                        let subscribers = self.subscribers.borrow().clone();
+                        let emitter = Emitter {
+                            key: &self.key,
+                            shared: &self.shared,
+                            subscribers: &subscribers,
+                        };
+                        if let Some(version) = emitter.event(event, &mut self.index) {
                             resource_version = version;
                         }
                     }
@@ -379,50 +407,6 @@ impl Task {
         warn!(watch = %self.key, %error, "a list beside the watch failed; trying again");
         self.error = Some(error.to_string());
         self.report(WatchPhase::Watching);
-    }
-
-    /// Handles one event; returns the version to go on from.
-    fn on_event(&mut self, event: WatchEvent<Object>) -> Option<String> {
-        let subscribers = self.subscribers.borrow().clone();
-        let emitter = Emitter {
-            key: &self.key,
-            shared: &self.shared,
-            subscribers: &subscribers,
-        };
-        let index = &mut self.index;
-        let (object, created) = match event {
-            WatchEvent::Added(object) => (object, true),
-            WatchEvent::Modified(object) => (object, false),
-            WatchEvent::Deleted(object) => {
-                return match Meta::read(&object) {
-                    Ok(meta) => {
-                        emitter.deleted(&meta, index);
-                        Some(meta.resource_version.into())
-                    }
-                    Err(unreadable) => {
-                        emitter.skipped(&unreadable, index);
-                        None
-                    }
-                };
-            }
-            WatchEvent::Bookmark(bookmark) => return Some(bookmark.metadata.resource_version),
-            // Turned into an error by the source.
-            WatchEvent::Error(_) => return None,
-        };
-        let told = Told::Event { created };
-        match Seen::new(&object, &self.key.served, self.shared.cluster_made) {
-            Ok(seen) => {
-                emitter.written(&seen, told, index);
-                Some(seen.meta.resource_version.into())
-            }
-            Err(unreadable) => {
-                emitter.unreadable(&unreadable, told, index);
-                match unreadable.which {
-                    Which::Version(meta) => Some(meta.resource_version.into()),
-                    Which::Name(_) | Which::Unknown => None,
-                }
-            }
-        }
     }
 }
 

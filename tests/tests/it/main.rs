@@ -15,6 +15,7 @@ mod grpcurl;
 mod joining;
 mod killed;
 mod lab;
+mod lists;
 mod many_rules;
 mod metrics;
 mod operations;

@@ -84,7 +84,7 @@ impl Bed {
         let meta = Meta::read(&raw(object)).unwrap();
         // What was there can't always be read.
         let write = Admitted::Delete(SpecHash::of(b"anything"));
-        let identity = identity(&self.key.served, &meta.name);
+        let identity = identity(&self.key.served, &meta.name.0, &meta.name.1);
         self.observed(username, identity, &meta.uid, write, &meta.resource_version);
     }
 
@@ -141,7 +141,7 @@ impl Bed {
             shared: &self.shared,
             subscribers,
         };
-        let mut list = FullList::new(emitter, &mut self.given, first);
+        let mut list = FullList::new(emitter, &mut self.index, &mut self.given, first);
         for object in objects {
             list.listed(&raw(object), &mut self.index);
         }
