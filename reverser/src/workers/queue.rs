@@ -15,12 +15,27 @@ use crate::attribution::{Coverage, Credit};
 use crate::change::{Cause, Change, DestinationKey, Sighting};
 use crate::rules::{DestinationPlan, Operations, TypeSelection};
 
-/// Manifests that may wait before lists are held back and versions in between are dropped.
-/// 32 MiB is some 30,000 small objects: an hour of a busy cluster with its remote away.
-const SOFT_BYTES: usize = 32 << 20;
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    /// Of manifests.
+    bytes: usize,
+    /// The same for very small changes, whose bookkeeping, 1 KiB, weighs more than their bytes.
+    items: usize,
+}
 
-/// The same for very small changes, whose bookkeeping weighs more than their bytes.
-const SOFT_ITEMS: usize = 50_000;
+/// Before versions in between are dropped. 32 MiB is some 30,000 small objects: an hour of a busy cluster with its remote away.
+const LIVE: Bound = Bound {
+    bytes: 32 << 20,
+    items: 50_000,
+};
+
+/// Before lists are held back: of what they bring nothing is lost by waiting. Enough for a second of Git's work, and
+/// for some 7,000 small objects at once.
+const LISTED: Bound = Bound {
+    bytes: 8 << 20,
+    items: 10_000,
+};
 
 /// One new version of one file on its way.
 #[derive(Clone, Debug)]
@@ -205,7 +220,7 @@ impl Queue {
         self.added.notify_one();
     }
 
-    /// Waits while the queue is at its bound, so that a list is read no faster than Git takes it.
+    /// Waits while the queue is at its bound for lists, so that a list is read no faster than Git takes it.
     /// What is put in when there is no room is kept all the same.
     pub async fn room(&self) {
         loop {
@@ -220,7 +235,7 @@ impl Queue {
     /// Whether lists are held back.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.state.lock().is_full()
+        self.state.lock().exceeds(LISTED)
     }
 
     /// A list has ended: what waits need not linger.
@@ -273,7 +288,7 @@ impl Queue {
     /// As if it were full.
     #[cfg(test)]
     pub(super) fn fill_up(&self) {
-        self.state.lock().bytes += SOFT_BYTES;
+        self.state.lock().bytes += LIVE.bytes;
     }
 
     pub(super) async fn changed(&self) {
@@ -312,8 +327,8 @@ impl Queue {
 // === impl State ===
 
 impl State {
-    fn is_full(&self) -> bool {
-        self.bytes >= SOFT_BYTES || self.items.len() >= SOFT_ITEMS
+    fn exceeds(&self, bound: Bound) -> bool {
+        self.bytes >= bound.bytes || self.items.len() >= bound.items
     }
 
     /// The sequence number of the next item.
@@ -326,7 +341,7 @@ impl State {
             return Pushed::Refused;
         }
         if let Item::Write(write) = &item {
-            if self.is_full() && self.replace(write) {
+            if self.exceeds(LIVE) && self.replace(write) {
                 return Pushed::Replaced;
             }
             self.latest.insert(write.change.path.clone(), self.next());

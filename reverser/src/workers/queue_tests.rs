@@ -54,7 +54,7 @@ async fn a_moment() {
 #[tokio::test]
 async fn who_waits_for_room_goes_on_when_the_worker_goes() {
     let queue = queue();
-    queue.state.lock().bytes = SOFT_BYTES;
+    queue.state.lock().bytes = LIVE.bytes;
     let waiting = tokio::spawn({
         let queue = queue.clone();
         async move { queue.room().await }
@@ -65,6 +65,17 @@ async fn who_waits_for_room_goes_on_when_the_worker_goes() {
     waiting.await.unwrap();
     queue.push(Item::Listed(destination(None).into()));
     assert!(queue.is_empty());
+}
+
+#[test]
+fn lists_are_held_back_long_before_a_version_is_dropped() {
+    let queue = queue();
+    queue.state.lock().bytes = LISTED.bytes;
+    assert!(queue.is_full());
+    queue.push(version("a", "alice", Cause::Live));
+    queue.push(version("b", "bob", Cause::Live));
+    assert_eq!(queue.len(), 2);
+    assert_eq!(queue.dropped.get(), 0);
 }
 
 fn version(content: &str, username: &str, cause: Cause) -> Item {
@@ -83,7 +94,7 @@ fn version(content: &str, username: &str, cause: Cause) -> Item {
 async fn at_the_bound_the_newest_version_stays_and_keeps_the_author_it_came_with() {
     let queue = queue();
     queue.push(version("a", "alice", Cause::Live));
-    queue.state.lock().bytes = SOFT_BYTES;
+    queue.state.lock().bytes = LIVE.bytes;
     queue.push(version("b", "bob", Cause::Live));
     // What a list says of the same version.
     queue.push(version("b", "nobody", Cause::Resync));
@@ -139,13 +150,13 @@ async fn a_queue_knows_when_its_newest_change_without_author_came() {
     assert_eq!(queue.unsettled(), Some(newest));
 
     // Past the bound a newer version of a file takes the older one's place.
-    queue.state.lock().bytes += SOFT_BYTES;
+    queue.state.lock().bytes += LIVE.bytes;
     queue.push(write("d", Cause::Live, false));
     assert_eq!(queue.len(), 4);
     assert_eq!(queue.unsettled(), None);
     queue.push(write("a", Cause::Live, true));
     assert_eq!(queue.unsettled(), Some(Instant::now()));
-    queue.state.lock().bytes -= SOFT_BYTES;
+    queue.state.lock().bytes -= LIVE.bytes;
     assert_eq!(queue.take(&by(Instant::now())).len(), 4);
     assert_eq!(queue.unsettled(), None);
 }
