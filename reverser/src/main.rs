@@ -1,5 +1,7 @@
 //! The reverser: parses flags, starts logging, and runs what `wiring` puts together.
 
+mod allocator;
+
 use clap::Parser;
 use reverser::args::Args;
 use reverser::{git, observe, wiring};
