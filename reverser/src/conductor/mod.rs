@@ -174,6 +174,8 @@ impl Conductor {
         let Some(configuration) = self.edges.configuration.borrow_and_update().clone() else {
             return;
         };
+        // A catalog that came while a change of the configuration settled is seen from here on: nobody would tell of it again.
+        let types_changed = types_changed || self.edges.catalog.has_changed().unwrap_or(false);
         let catalog = self.edges.catalog.borrow_and_update().clone();
         let made_from = fingerprint(&configuration);
         if catalog.is_empty() || (!types_changed && made_from == self.made_from) {
