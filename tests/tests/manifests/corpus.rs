@@ -24,9 +24,8 @@ pub(crate) const NOT_BY_SERVER_SIDE_APPLY: [(&str, &str); 2] =
 
 /// What plain `kubectl apply` can't do: keep a copy of more than 256 KiB in an annotation; and say a second time that a field of a
 /// custom resource is null, which in the merge patch that it sends means that the field is to go (RFC 7386).
-pub(crate) const NOT_BY_PLAIN_APPLY: [(&str, &str); 4] = [
+pub(crate) const NOT_BY_PLAIN_APPLY: [(&str, &str); 3] = [
     ("ConfigMap", "large"),
-    ("ConfigMap", "many-keys"),
     ("Box", "nulls"),
     ("Gadget", "nullable"),
 ];
