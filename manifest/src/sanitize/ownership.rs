@@ -75,10 +75,12 @@ impl<'a> Owners<'a> {
             return self.clone();
         }
         let element = format!("f:{name}");
-        Self::below(
-            self.all,
-            self.sets.iter().filter_map(|set| set.get(&element)),
-        )
+        let sets = self.sets.iter().filter_map(|set| set.get(&element));
+        // No metadata is atomic (apimachinery, meta/v1 ObjectMeta): who applies it as `{}`, as it is written where a rule
+        // emptied its labels, owns none of what a controller puts into it.
+        let owns =
+            |set: &&Value| name != "metadata" || set.as_object().is_some_and(|it| !it.is_empty());
+        Self::below(self.all, sets.filter(owns))
     }
 
     /// For looking at all fields of a map.
@@ -282,6 +284,18 @@ mod tests {
             "owns the map, not x"
         );
         assert!(!spec.field("b").may_be_meant());
+    }
+
+    /// A Job whose template has no labels but those of the job controller is written with `metadata: {}`, and applied so.
+    #[test]
+    fn empty_metadata_own_nothing() {
+        let person = object(
+            "kubectl",
+            &json!({"f:spec": {"f:template": {"f:metadata": {}, "f:spec": {}}}}),
+        );
+        let template = Owners::of(&person).field("spec").field("template");
+        assert!(!template.field("metadata").field("labels").may_be_meant());
+        assert!(template.field("spec").field("x").may_be_meant());
     }
 
     #[test]

@@ -174,7 +174,8 @@ impl Conductor {
         let Some(configuration) = self.edges.configuration.borrow_and_update().clone() else {
             return;
         };
-        let catalog = self.edges.catalog.borrow_and_update().clone();
+        let (catalog, unplanned) = newest(&mut self.edges.catalog);
+        let types_changed = types_changed || unplanned;
         let made_from = fingerprint(&configuration);
         if catalog.is_empty() || (!types_changed && made_from == self.made_from) {
             return;
@@ -368,4 +369,27 @@ fn fingerprint(configuration: &Configuration) -> Vec<String> {
         .chain(rules)
         .chain(cluster_rules)
         .collect()
+}
+
+/// The types now, and whether nobody was told of them yet. Nobody will be: they count as seen from here on. They may have come while a
+/// change of the configuration settled.
+fn newest(catalog: &mut watch::Receiver<Arc<Catalog>>) -> (Arc<Catalog>, bool) {
+    let unseen = catalog.has_changed().unwrap_or(false);
+    (catalog.borrow_and_update().clone(), unseen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_come_beside_a_configuration_are_planned_with() {
+        let (sender, mut catalog) = watch::channel(Arc::default());
+        assert!(!newest(&mut catalog).1);
+        let found = Catalog::of(&[("", "v1", "configmaps", "ConfigMap", true)]);
+        sender.send_replace(Arc::new(found));
+        let (types, unseen) = newest(&mut catalog);
+        assert!(unseen && !types.is_empty());
+        assert!(!newest(&mut catalog).1, "once");
+    }
 }

@@ -5,6 +5,7 @@ mod install;
 mod metrics;
 mod processes;
 mod ready;
+mod recorder;
 mod service;
 mod tap;
 
@@ -22,6 +23,7 @@ pub use install::apply_crds;
 pub use metrics::Metrics;
 use processes::Addresses;
 pub use processes::Options;
+use recorder::Recorder;
 pub use service::Service;
 pub use tap::Relay;
 use tap::Tap;
@@ -43,6 +45,7 @@ pub struct Reverser {
     addresses: Addresses,
     registration: Registration,
     tap: Option<Tap>,
+    recorder: Option<Recorder>,
     access: Access,
     kubeconfig: PathBuf,
     directory: tempfile::TempDir,
@@ -94,6 +97,11 @@ impl Reverser {
                 ["tap.sock", "attribution.sock"].map(|name| directory.path().join(name));
             Tap::start(near, far)
         });
+        let recorder = options.recorded.then(|| {
+            let [near, far] =
+                ["recorder.sock", "attribution.sock"].map(|name| directory.path().join(name));
+            Recorder::start(near, far)
+        });
         let closed_port = free_port();
         let registration = Registration {
             name: format!("gitops-reverser-{closed_port}"),
@@ -117,6 +125,7 @@ impl Reverser {
             addresses,
             registration,
             tap: tap.transpose()?,
+            recorder: recorder.transpose()?,
             access: plane.access(),
             directory,
         };
@@ -244,6 +253,18 @@ impl Reverser {
     #[must_use]
     pub fn webhook_address(&self) -> &str {
         &self.addresses.webhook
+    }
+
+    /// All that the webhook has told the reverser so far.
+    ///
+    /// # Panics
+    /// Without [`Options::recorded`].
+    #[must_use]
+    pub fn observations(&self) -> Vec<proto::v1::Observation> {
+        match &self.recorder {
+            Some(recorder) => recorder.observations(),
+            None => panic!("started without a recorder"),
+        }
     }
 
     /// Tells the apiserver of the webhook, and waits until it calls it.

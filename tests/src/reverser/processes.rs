@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Reverser, Tap};
+use super::{Recorder, Reverser, Tap};
 use crate::certs::Identity;
 use crate::control_plane::write_private;
 use crate::net::free_port;
@@ -27,6 +27,8 @@ pub struct Options {
     pub register_webhook: bool,
     /// Whether the stream between the two goes through a relay that can cut it ([`Reverser::relay`]).
     pub tapped: bool,
+    /// Whether what the webhook tells the reverser is kept ([`Reverser::observations`]); in place of a relay.
+    pub recorded: bool,
     /// `--log-level` of both.
     pub log_level: String,
 }
@@ -53,6 +55,7 @@ impl Default for Options {
             path_token: None,
             register_webhook: true,
             tapped: false,
+            recorded: false,
             log_level: "info".to_owned(),
         }
     }
@@ -119,7 +122,9 @@ impl Reverser {
     pub(super) fn spawn_webhook(&self) -> Result<()> {
         let [certificate, key] = self.certificate_paths();
         let direct = self.attribution_socket();
-        let socket = self.tap.as_ref().map_or(direct.as_path(), Tap::path);
+        let tapped = self.tap.as_ref().map(Tap::path);
+        let recorded = self.recorder.as_ref().map(Recorder::path);
+        let socket = recorded.or(tapped).unwrap_or(&direct);
         let mut spec = self
             .spec("gitops-reverser-webhook", &self.binaries.webhook)
             .arg(format!("--bind-address={}", self.addresses.webhook))
