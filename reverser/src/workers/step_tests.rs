@@ -163,6 +163,34 @@ fn a_remote_that_is_away_is_committed_for_up_to_the_bound_and_no_final_state_is_
 }
 
 #[test]
+fn what_waits_for_the_remote_is_not_put_into_a_folder_that_another_cluster_took_meanwhile() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    let marker = "live/.gitops-reverser";
+    let theirs = "cluster: c2\ndestination: lab/all\n";
+    bench.change("one", "1", "alice");
+    bench.round().outcome.unwrap();
+    bench.remote_goes_away();
+    bench.change("two", "2", "bob");
+    bench.round().outcome.unwrap_err();
+    bench.remote_comes_back();
+    bench
+        .bed
+        .somebody_pushes("main", &[(marker, Some(theirs)), ("live/x", Some("x"))]);
+    let tip = bench.bed.tip("main");
+    let round = bench.round();
+    round.outcome.unwrap();
+    assert_eq!(round.found.moved, [bench.plan[0].key.clone()]);
+    assert_eq!(bench.unpushed(), (0, 0));
+    // And what comes then finds whose it is.
+    bench.change("three", "3", "carol");
+    bench.round().outcome.unwrap();
+    assert!(bench.work.is_refused());
+    assert_eq!(bench.bed.tip("main"), tip);
+    assert_eq!(bench.bed.content("main", marker), theirs.trim_end());
+    bench.bed.assert_sound();
+}
+
+#[test]
 fn bytes_are_bounded_too() {
     let mut bench = Bench::new(UnpushedLimits {
         bytes: 1,
