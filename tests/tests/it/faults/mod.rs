@@ -2,6 +2,7 @@
 //! was ever deleted, and no commit names the wrong person.
 
 mod aggregated;
+mod clocks;
 mod compaction;
 mod pages;
 mod rights;
