@@ -6,3 +6,5 @@ mod clocks;
 mod compaction;
 mod pages;
 mod rights;
+mod rivals;
+mod versions;
