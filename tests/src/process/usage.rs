@@ -6,13 +6,17 @@ use std::time::Duration;
 /// In the kernel's interface a second has this many ticks, whatever its own timer does (proc(5), `USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Memory and processor time of one process.
+/// Memory, processor time and handles of one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Resident memory in KiB now.
     pub rss_kib: u64,
     /// The most that it has been, in KiB, since the process began or since [`Process::reset_peak`](super::Process::reset_peak).
     pub peak_kib: u64,
+    /// Threads now.
+    pub threads: u64,
+    /// Open descriptors now.
+    pub descriptors: u64,
     /// Processor time of all of its threads, exact to 10 ms.
     pub cpu: Duration,
     /// The same of the processes that it started, of theirs, and so on, as far as they have ended and been waited for.
@@ -30,6 +34,8 @@ impl Usage {
         Some(Self {
             rss_kib: kib(&status, "VmRSS:")?,
             peak_kib: kib(&status, "VmHWM:")?,
+            threads: number(&status, "Threads:")?,
+            descriptors: std::fs::read_dir(directory.join("fd")).ok()?.count() as u64,
             cpu: cpu(&stat, 0)?,
             ended_children_cpu: cpu(&stat, 2)?,
         })
@@ -50,6 +56,11 @@ pub(super) fn reset_peak(pid: u32) -> bool {
 fn kib(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+fn number(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().parse().ok()
 }
 
 fn cpu(stat: &str, skip: usize) -> Option<Duration> {

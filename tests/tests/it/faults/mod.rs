@@ -7,4 +7,5 @@ mod compaction;
 mod pages;
 mod rights;
 mod rivals;
+mod soak;
 mod versions;
