@@ -7,6 +7,7 @@ CHART := charts/gitops-reverser
 HELM ?= $(CARGO) run --quiet --bin tool -- helm
 ONESHOT ?=
 ARGS ?=
+SOAK_SECONDS ?= 1800
 TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .PHONY: help
@@ -35,6 +36,10 @@ bench: ## Measure seeding, lag, memory and what the webhook costs (ARGS=--help: 
 	$(CARGO) build --release -p webhook --bin gitops-reverser-webhook
 	$(CARGO) build --release -p webhook --features allows-only --bin allows-only
 	GITOPS_REVERSER_BIN_DIR=$(TARGET)/release $(CARGO) bench -p tests --bench bench -- $(ARGS)
+
+.PHONY: soak
+soak: build ## Churn with kills, and a look at memory, descriptors and threads (SOAK_SECONDS=1800)
+	SOAK_SECONDS=$(SOAK_SECONDS) GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test -p tests --test it -- --nocapture faults::soak
 
 .PHONY: crds
 crds: ## Write the CRDs, which are made from the Rust types, into the chart

@@ -9,16 +9,25 @@ use crate::canonical::text_without;
 use crate::cut::Step;
 use crate::sanitize::cut_of;
 
-/// Hash of `metadata.managedFields`; `None` if there are none.
+/// Hash of `metadata.managedFields`, but for entries of who wrote nothing but status; `None` if there are no others.
 ///
-/// Equal for one write however the object is served (another version, defaults added on read).
+/// Equal for one write however the object is served (another version, defaults added on read), and whatever a controller says of it
+/// in its status afterwards.
 #[must_use]
 pub fn managed_fields_hash(object: &Value) -> Option<SpecHash> {
     let fields = object.pointer("/metadata/managedFields")?.as_array()?;
+    let fields: Vec<&Value> = fields.iter().filter(|entry| !is_status(entry)).collect();
     if fields.is_empty() {
         return None;
     }
-    Some(SpecHash::of(&serde_json::to_vec(fields).ok()?))
+    Some(SpecHash::of(&serde_json::to_vec(&fields).ok()?))
+}
+
+/// Some types let a write to their status change annotations too: then its entry owns those as well.
+fn is_status(entry: &Value) -> bool {
+    let owned = entry.get("fieldsV1").and_then(Value::as_object);
+    entry.get("subresource").and_then(Value::as_str) == Some("status")
+        && owned.is_some_and(|owned| owned.keys().eq(["f:status"]))
 }
 
 /// Where the objects of a type keep how many replicas they want: what a write to their scale
@@ -103,6 +112,33 @@ mod tests {
         assert_eq!(managed_fields_hash(&one), managed_fields_hash(&other));
         let later = read(r#"{"metadata": {"managedFields": [{"manager": "a", "time": "u"}]}}"#);
         assert_ne!(managed_fields_hash(&one), managed_fields_hash(&later));
+    }
+
+    #[test]
+    fn a_status_that_is_written_afterwards_leaves_the_hash_as_it_is() {
+        let object = |entries: Value| json!({"metadata": {"managedFields": entries}});
+        let write = json!({"manager": "a", "time": "t", "fieldsV1": {"f:spec": {}}});
+        let by = |subresource: &str, fields: Value| {
+            object(json!([write, {"manager": "c", "subresource": subresource, "fieldsV1": fields}]))
+        };
+        let before = managed_fields_hash(&object(json!([write])));
+        assert_eq!(
+            managed_fields_hash(&by("status", json!({"f:status": {}}))),
+            before
+        );
+        for other in [
+            by(
+                "status",
+                json!({"f:status": {}, "f:metadata": {"f:annotations": {}}}),
+            ),
+            by("status", json!({})),
+            by("scale", json!({"f:status": {}})),
+            by("", json!({"f:status": {}})),
+        ] {
+            assert_ne!(managed_fields_hash(&other), before, "{other}");
+        }
+        let status = json!([{"subresource": "status", "fieldsV1": {"f:status": {}}}]);
+        assert_eq!(managed_fields_hash(&object(status)), None);
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn open(work_dir: &Path, url: &str, credentials: Credentials) -> Result<Engine, 
         credentials,
         committer: person("bot"),
         folders: vec!["x".to_owned()],
+        marker: String::new(),
     })
 }
 

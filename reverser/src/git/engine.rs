@@ -1,6 +1,7 @@
 //! The engine: one branch of one repository.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,6 +45,9 @@ pub struct EngineOptions {
     /// The folders that are ours, none of them within another. Where the branch has moved, commits of an earlier process are
     /// resumed only in folders that are still what they were.
     pub folders: Vec<String>,
+    /// The name of a file in each of these folders that says whose it is. Where somebody else has written it, made or removed, what
+    /// was committed to the folder is dropped instead of put onto theirs. Empty: there is none.
+    pub marker: String,
 }
 
 /// One branch of one repository: read at its tip, committed to, pushed.
@@ -60,6 +64,8 @@ pub struct Engine {
     /// Oldest first, each the parent of the next.
     pub(super) unpushed: Vec<Made>,
     pub(super) resumed: Resumed,
+    /// Folders whose marker somebody else has changed, since that was asked last.
+    pub(super) taken: BTreeSet<String>,
     pub(super) folders: RefCell<FolderCache>,
     size_at_opening: u64,
     permit: Option<Arc<dyn Permit>>,
@@ -118,6 +124,7 @@ impl Engine {
             base: None,
             unpushed: Vec::new(),
             resumed: Resumed::default(),
+            taken: BTreeSet::new(),
             folders: RefCell::default(),
             size_at_opening: 0,
             permit: None,
@@ -169,6 +176,11 @@ impl Engine {
     #[must_use]
     pub fn resumed(&self) -> Resumed {
         self.resumed
+    }
+
+    /// Folders whose marker somebody else has changed since the last call. What was committed to them is dropped.
+    pub fn take_taken(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.taken)
     }
 
     /// From the next operation on.

@@ -38,7 +38,8 @@ pub enum RefreshOutcome {
 }
 
 impl Engine {
-    /// Fetches the tip and puts our own commits, if there are any, onto it.
+    /// Fetches the tip and puts our own commits, if there are any, onto it; but none to a folder that somebody else has taken
+    /// ([`take_taken`](Self::take_taken)).
     ///
     /// # Errors
     /// The remote's and the clone's; everything is then as it was.
@@ -53,8 +54,18 @@ impl Engine {
             self.remote = tips.branch;
             return Ok(RefreshOutcome::Unchanged);
         }
+        let taken = self.taken_at(tips.base)?;
+        let left = self.outside(&taken)?;
         self.store.stands_on(tips.base)?;
-        let replayed = self.replay(tips.base)?;
+        let before = std::mem::replace(&mut self.unpushed, left);
+        let replayed = match self.replay(tips.base) {
+            Ok(replayed) => replayed,
+            Err(error) => {
+                self.unpushed = before;
+                return Err(error);
+            }
+        };
+        self.taken.extend(taken);
         self.remote = tips.branch;
         self.persist()?;
         self.prune()?;

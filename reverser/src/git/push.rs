@@ -83,6 +83,10 @@ impl Engine {
                 Attempt::Denied(denied) => return Err(denied.into()),
                 result => result,
             };
+            // Before the fetch: what is fetched and then waited with is out of date again on a busy branch.
+            if matches!(result, Attempt::Rejected { by_rule: false, .. }) {
+                wait(attempt);
+            }
             let tips = match (self.fetch(), &result) {
                 (Ok(tips), _) => tips,
                 (Err(_), Attempt::Failed(error)) => return Err(error.clone().into()),
@@ -107,7 +111,6 @@ impl Engine {
                 // A lock held by somebody who then did not push.
                 _ => {}
             }
-            wait(attempt);
         }
         Err(PushError::Moved { attempts: ATTEMPTS })
     }

@@ -159,6 +159,16 @@ impl Engine {
             .map(|found| found.oid))
     }
 
+    /// The blob of the regular file at `path` in a commit.
+    pub(super) fn blob_at(
+        &self,
+        commit: Option<Oid>,
+        path: &str,
+    ) -> Result<Option<Oid>, EngineError> {
+        let found = self.found_at(commit, path)?;
+        Ok(found.filter(|found| found.is_file).map(|found| found.oid))
+    }
+
     fn found(&self, path: &str) -> Result<Option<Found>, EngineError> {
         self.found_at(self.tip(), path)
     }

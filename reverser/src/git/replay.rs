@@ -1,5 +1,7 @@
 //! Commits of ours, made again on another tip.
 
+use std::collections::BTreeSet;
+
 use git2::Oid;
 
 use super::engine::{Engine, Made};
@@ -8,6 +10,50 @@ use super::object::CommitText;
 use super::tree::{Edit, Edits, compare};
 
 impl Engine {
+    /// Folders that have another marker at `tip` than where our commits begin.
+    ///
+    /// # Errors
+    /// Where the clone can't be read.
+    pub(super) fn taken_at(&self, tip: Option<Oid>) -> Result<BTreeSet<String>, EngineError> {
+        let mut taken = BTreeSet::new();
+        let marker = &self.options.marker;
+        if self.unpushed.is_empty() || marker.is_empty() {
+            return Ok(taken);
+        }
+        for folder in &self.options.folders {
+            let path = format!("{folder}/{marker}");
+            let path = path.trim_start_matches('/');
+            if self.blob_at(tip, path)? != self.blob_at(self.base, path)? {
+                taken.insert(folder.clone());
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Our commits but for those that change one of these folders.
+    ///
+    /// # Errors
+    /// Where the clone can't be read.
+    pub(super) fn outside(&self, folders: &BTreeSet<String>) -> Result<Vec<Made>, EngineError> {
+        let mut left = Vec::new();
+        for made in &self.unpushed {
+            if folders.is_empty() || !self.changes_any(made.commit, folders)? {
+                left.push(made.clone());
+            }
+        }
+        Ok(left)
+    }
+
+    fn changes_any(&self, commit: Oid, folders: &BTreeSet<String>) -> Result<bool, EngineError> {
+        let CommitText { parent, .. } = self.store.read_commit(commit)?;
+        for folder in folders {
+            if self.folder_tree_at(parent, folder)? != self.folder_tree_at(Some(commit), folder)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Puts our commits onto `onto`: the same changes of files by the same authors at the same times, with the same messages.
     /// What `onto` already has makes no commit. Says how many commits are left.
     ///

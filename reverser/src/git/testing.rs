@@ -78,6 +78,7 @@ impl Bed {
             committer: person("GitOps Reverser"),
             signer: None,
             folders: vec!["x".to_owned(), "y".to_owned()],
+            marker: "owner".to_owned(),
         }
     }
 

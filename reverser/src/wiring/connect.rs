@@ -41,6 +41,9 @@ pub(super) async fn connect(args: &Args) -> anyhow::Result<Client> {
     // and nothing else would ever tell.
     config.read_timeout = Some(Duration::from_secs(295));
     config.reset_reader_on_write = true;
+    // The client would keep a 503 or 429 to itself for minutes, and double its waits meanwhile. Whoever asks has a back-off of
+    // their own and says why they wait; and nobody else's types may wait for those of an aggregated API that is away.
+    config.default_retry = false;
     Client::try_from(config).context("make a client for the apiserver")
 }
 

@@ -18,6 +18,8 @@ use crate::rules::DestinationPlan;
 struct Overlay<'a> {
     engine: &'a mut Engine,
     changed: HashMap<String, Option<Oid>>,
+    /// What stands in a group's folder as a version, by folder.
+    versions: HashMap<String, Arc<[String]>>,
 }
 
 impl Overlay<'_> {
@@ -26,6 +28,20 @@ impl Overlay<'_> {
             Some(known) => *known,
             None => self.engine.blob_id(path),
         }
+    }
+
+    /// The versions of a group of which there is or was a file.
+    fn versions(&mut self, base_folder: &str, group: &str) -> Result<Arc<[String]>, EngineError> {
+        let folder = manifest::group_directory(base_folder, group);
+        if let Some(known) = self.versions.get(&folder) {
+            return Ok(known.clone());
+        }
+        let mut found = self.engine.list_directories(&folder)?;
+        // The base folder holds core's versions beside other groups; a group's folder holds versions only.
+        found.retain(|name| !group.is_empty() || manifest::is_api_version(name));
+        let found: Arc<[String]> = found.into();
+        self.versions.insert(folder, found.clone());
+        Ok(found)
     }
 }
 
@@ -42,11 +58,19 @@ pub(super) fn changes(
     let mut overlay = Overlay {
         engine,
         changed: HashMap::new(),
+        versions: HashMap::new(),
     };
     let mut changes = Vec::new();
     for item in items {
         match item {
-            Item::Write(write) => changes.extend(effective(&mut overlay, write, store, coverage)?),
+            Item::Write(write) => {
+                let change = effective(&mut overlay, write, store, coverage)?;
+                let moved = match &change {
+                    Some(change) => moved(&mut overlay, write, change)?,
+                    None => Vec::new(),
+                };
+                changes.extend(change.into_iter().chain(moved));
+            }
             Item::Sweep(sweep) => changes.extend(swept(&mut overlay, sweep, store)?),
             Item::Listed(_) => {}
         }
@@ -109,6 +133,41 @@ fn effective(
         change.operation = effect;
     }
     Ok(Some(change.clone()))
+}
+
+/// The files of an object at other versions, which go with the change that writes it at this one: a sweep comes at the end of a
+/// list, many commits later.
+fn moved(
+    overlay: &mut Overlay<'_>,
+    write: &Write,
+    change: &Change,
+) -> Result<Vec<Change>, EngineError> {
+    let base_folder = &write.destination.base_folder;
+    let arrives = change.content.is_some() && write.allowed.allows(Operation::Delete);
+    if !arrives {
+        return Ok(Vec::new());
+    }
+    let mut gone = Vec::new();
+    let versions = overlay.versions(base_folder, &change.identity.group)?;
+    for version in versions.iter().filter(|v| **v != change.identity.version) {
+        let identity = Identity {
+            version: version.clone(),
+            ..change.identity.clone()
+        };
+        let path = manifest::file_path(base_folder, &identity);
+        if overlay.blob(&path).is_none() {
+            continue;
+        }
+        overlay.changed.insert(path.clone(), None);
+        gone.push(Change {
+            identity,
+            path,
+            content: None,
+            operation: Operation::Delete,
+            ..change.clone()
+        });
+    }
+    Ok(gone)
 }
 
 /// Whether the change replaces a file that was written under another secretPolicy, which is done whatever the operations.

@@ -8,7 +8,7 @@ use crate::rules::DestinationPlan;
 use crate::status::GitFailure;
 
 /// Its file name; not of our path grammar, so that no sweep takes it.
-const MARKER: &str = ".gitops-reverser";
+pub(super) const MARKER: &str = ".gitops-reverser";
 
 /// Where the marker of a folder stands.
 pub(super) fn marker_path(base_folder: &str) -> String {

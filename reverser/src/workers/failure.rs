@@ -6,6 +6,9 @@ use crate::status::GitFailure;
 /// The reason where another replica leads.
 pub(super) const NOT_LEADING: &str = "NotLeading";
 
+/// The reason where others pushed each time that we had caught up.
+pub(super) const CONTENTION: &str = "PushFailed";
+
 /// Why a round did not get through.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RoundError {
@@ -63,7 +66,7 @@ impl RoundError {
             (Some(RemoteError::NotFound { .. }), _) => ("RepositoryNotFound", true),
             (Some(_), _) => ("RepositoryUnreachable", false),
             (None, Self::Push(error)) if error.is_refused() => ("PushRefused", true),
-            (None, Self::Push(PushError::Moved { .. })) => ("PushFailed", false),
+            (None, Self::Push(PushError::Moved { .. })) => (CONTENTION, false),
             (None, _) => ("GitFailed", false),
         };
         GitFailure {

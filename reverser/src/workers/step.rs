@@ -196,7 +196,7 @@ impl Work {
                 break;
             }
         }
-        let pushed = self.push(context);
+        let pushed = self.push(context, plan);
         // Also when it failed: our commits may stand on somebody else's by now.
         self.notice_moved(plan, found);
         pushed?;
@@ -282,6 +282,7 @@ impl Work {
 
     /// Finds the folders that are not as they were noted; their markers are looked at again.
     fn notice_moved(&mut self, plan: &[Arc<DestinationPlan>], found: &mut Found) {
+        self.forget_taken(plan);
         let before = std::mem::take(&mut self.folders);
         self.note_folders(plan);
         for destination in plan {
@@ -298,6 +299,22 @@ impl Work {
                 self.claims.remove(&destination.key);
                 found.moved.push(destination.key.clone());
             }
+        }
+    }
+
+    /// Forgets what was committed to folders that somebody else took before it was pushed: it is dropped, and nothing is to be told
+    /// of it.
+    fn forget_taken(&mut self, plan: &[Arc<DestinationPlan>]) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        let taken = engine.take_taken();
+        for destination in plan.iter().filter(|d| taken.contains(&d.base_folder)) {
+            let key = &destination.key;
+            warn!(destination = %key, "somebody else has claimed the folder; dropped what was not pushed to it");
+            self.unpushed.commits.remove(key);
+            self.unpushed.notes.retain(|(of, _), _| of != key);
+            self.unpushed.listed.remove(key);
         }
     }
 
@@ -483,7 +500,7 @@ impl Work {
             .is_some_and(|(judged, _)| claim::is_same(judged, destination))
     }
 
-    fn push(&mut self, context: &Context) -> Result<(), RoundError> {
+    fn push(&mut self, context: &Context, plan: &[Arc<DestinationPlan>]) -> Result<(), RoundError> {
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
@@ -491,13 +508,19 @@ impl Work {
             let timer = context.metrics.push_duration_seconds.start_timer();
             let pushed = engine.push();
             timer.observe_duration();
+            self.forget_taken(plan);
             let (commits, replays) = match pushed? {
                 PushOutcome::Pushed { commits, replays } => (commits, replays),
                 PushOutcome::UpToDate { replays } => (0, replays),
             };
             context.metrics.rebase_retries_total.inc_by(replays.into());
             info!(branch = %context.key, commits, replays, "pushed");
-            let tip = engine.tip().map(|tip| tip.to_string()).unwrap_or_default();
+            let tip = self
+                .engine
+                .as_ref()
+                .and_then(Engine::tip)
+                .map(|tip| tip.to_string())
+                .unwrap_or_default();
             let commits: Vec<_> = std::mem::take(&mut self.unpushed.commits)
                 .into_iter()
                 .collect();
@@ -557,6 +580,7 @@ pub(super) fn engine_options(
         committer: first.commit.bot.clone(),
         signer: access.signer,
         folders: all.iter().map(|d| d.base_folder.clone()).collect(),
+        marker: claim::MARKER.to_owned(),
     }
 }
 

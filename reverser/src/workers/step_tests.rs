@@ -163,6 +163,64 @@ fn a_remote_that_is_away_is_committed_for_up_to_the_bound_and_no_final_state_is_
 }
 
 #[test]
+fn what_waits_for_the_remote_is_not_put_into_a_folder_that_another_cluster_took_meanwhile() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    let marker = "live/.gitops-reverser";
+    let theirs = "cluster: c2\ndestination: lab/all\n";
+    bench.change("one", "1", "alice");
+    bench.round().outcome.unwrap();
+    bench.remote_goes_away();
+    bench.change("two", "2", "bob");
+    bench.round().outcome.unwrap_err();
+    bench.remote_comes_back();
+    bench
+        .bed
+        .somebody_pushes("main", &[(marker, Some(theirs)), ("live/x", Some("x"))]);
+    let tip = bench.bed.tip("main");
+    let round = bench.round();
+    round.outcome.unwrap();
+    assert_eq!(round.found.moved, [bench.plan[0].key.clone()]);
+    assert_eq!(bench.unpushed(), (0, 0));
+    // And what comes then finds whose it is.
+    bench.change("three", "3", "carol");
+    bench.round().outcome.unwrap();
+    assert!(bench.work.is_refused());
+    assert_eq!(bench.bed.tip("main"), tip);
+    assert_eq!(bench.bed.content("main", marker), theirs.trim_end());
+    bench.bed.assert_sound();
+}
+
+#[test]
+fn a_file_at_another_version_goes_with_the_commit_that_writes_it_at_the_present_one() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    let old = |name: &str| format!("live/v1beta1/configmaps/lab/{name}.yaml");
+    let files = ["one", "two", "three"].map(old);
+    let theirs: Vec<_> = files.iter().map(|f| (f.as_str(), Some("old"))).collect();
+    bench.bed.somebody_pushes("main", &theirs);
+    for name in ["one", "two", "three"] {
+        bench.change(name, "new", &format!("user-{name}"));
+    }
+    bench.rounds_until_all_is_pushed();
+    // Two files a batch.
+    for name in ["one", "two", "three"] {
+        let author = format!("--author=user-{name}");
+        let log = ["log", "--format=", "--name-status", &author, "main"];
+        let changed = git(&bench.bed.remote(), &log);
+        let mut changed: Vec<&str> = changed.lines().collect();
+        changed.sort_unstable();
+        let new = format!("live/v1/configmaps/lab/{name}.yaml");
+        // The one is much like the other.
+        let as_move = format!("R100\t{}\t{new}", old(name));
+        let as_two = [format!("A\t{new}"), format!("D\t{}", old(name))];
+        assert!(
+            changed == [as_move.as_str()] || changed == as_two,
+            "{changed:?}"
+        );
+    }
+    bench.bed.assert_sound();
+}
+
+#[test]
 fn bytes_are_bounded_too() {
     let mut bench = Bench::new(UnpushedLimits {
         bytes: 1,

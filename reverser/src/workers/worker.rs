@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::clones::{Clones, HeldClone};
 use super::credentials::{Access, CredentialSource};
-use super::failure::NOT_LEADING;
+use super::failure::{CONTENTION, NOT_LEADING};
 use super::queue::{Due, Queue};
 use super::registry::{WorkerPlan, WorkerSettings};
 use super::step::{Context, GivenUp, Round, Work, engine_options};
@@ -22,6 +22,9 @@ use crate::status::{GitFailure, WorkerPhase};
 
 /// First and longest wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// The longest wait where others pushed each time: who tries seldom loses against who pushes often, and gets ever later.
+const CONTENDED: Duration = Duration::from_secs(2);
 
 /// How often a folder that belongs to somebody else is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -315,11 +318,13 @@ impl Worker {
     async fn back_off(&mut self, failure: GitFailure) {
         self.failures = self.failures.saturating_add(1);
         warn!(branch = %self.key, reason = failure.reason, "{}", failure.message);
+        let contended = failure.reason == CONTENTION;
         self.settings.metrics.push_failed(failure.reason);
         self.settings.board.git_failure(&self.key, Some(failure));
         self.settings.board.worker(&self.key, WorkerPhase::Waiting);
         let doubled = BACKOFF.0.saturating_mul(1 << (self.failures - 1).min(10));
-        let wait = doubled.min(BACKOFF.1).mul_f64(rand::random_range(0.8..1.0));
+        let longest = if contended { CONTENDED } else { BACKOFF.1 };
+        let wait = doubled.min(longest).mul_f64(rand::random_range(0.8..1.0));
         let mut plans = self.plans.clone();
         let destination = plans.borrow().first().cloned();
         tokio::select! {

@@ -78,6 +78,7 @@ pub(crate) fn measure(shape: Shape) -> Result<Cost> {
         branch: "main".to_owned(),
         committer: person("bot"),
         folders: Vec::new(),
+        marker: String::new(),
     };
     let mut engine = Engine::open(options.clone())?;
     let numbers: Vec<usize> = (0..shape.files).collect();

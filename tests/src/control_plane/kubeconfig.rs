@@ -72,6 +72,14 @@ impl Endpoint {
     /// # Panics
     /// If our own URL is none.
     pub(crate) fn client(&self, auth_info: AuthInfo) -> kube::Client {
+        self.client_that_retries(true, auth_info)
+    }
+
+    /// A client that passes every answer on, or one that tries again by itself where the apiserver is busy.
+    ///
+    /// # Panics
+    /// If our own URL is none.
+    pub(crate) fn client_that_retries(&self, retries: bool, auth_info: AuthInfo) -> kube::Client {
         crate::certs::install_crypto_provider();
         let url = self
             .url
@@ -80,6 +88,7 @@ impl Endpoint {
         let mut config = kube::Config::new(url);
         config.root_cert = Some(vec![self.ca_der.clone()]);
         config.auth_info = auth_info;
+        config.default_retry = retries;
         kube::Client::try_from(config)
             .unwrap_or_else(|error| panic!("a client for {}: {error}", self.url))
     }

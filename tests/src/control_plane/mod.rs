@@ -4,6 +4,7 @@ mod audit;
 mod components;
 mod etcd;
 mod files;
+mod gateway;
 mod kubeconfig;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
 use components::Ports;
 use files::Files;
 pub(crate) use files::write_private;
+pub use gateway::{Answer, Gateway, Hold};
 pub(crate) use kubeconfig::Access;
 use kubeconfig::Credential;
 

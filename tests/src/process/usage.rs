@@ -6,7 +6,7 @@ use std::time::Duration;
 /// In the kernel's interface a second has this many ticks, whatever its own timer does (proc(5), `USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Memory and processor time of one process.
+/// Memory, processor time and handles of one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Resident memory in KiB now.
@@ -15,6 +15,10 @@ pub struct Usage {
     pub peak_kib: u64,
     /// What of the resident memory is no page of a file, in KiB: nobody else can use it, and the kernel can't drop it.
     pub anonymous_kib: u64,
+    /// Threads now.
+    pub threads: u64,
+    /// Open descriptors now.
+    pub descriptors: u64,
     /// Processor time of all of its threads, exact to 10 ms.
     pub cpu: Duration,
     /// The same of the processes that it started, of theirs, and so on, as far as they have ended and been waited for.
@@ -33,6 +37,8 @@ impl Usage {
             rss_kib: kib(&status, "VmRSS:")?,
             peak_kib: kib(&status, "VmHWM:")?,
             anonymous_kib: kib(&status, "RssAnon:")?,
+            threads: number(&status, "Threads:")?,
+            descriptors: std::fs::read_dir(directory.join("fd")).ok()?.count() as u64,
             cpu: cpu(&stat, 0)?,
             ended_children_cpu: cpu(&stat, 2)?,
         })
@@ -53,6 +59,11 @@ pub(super) fn reset_peak(pid: u32) -> bool {
 fn kib(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+fn number(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().parse().ok()
 }
 
 fn cpu(stat: &str, skip: usize) -> Option<Duration> {

@@ -19,6 +19,8 @@ pub struct Options {
     pub webhook_args: Vec<String>,
     /// Environment variables of the reverser.
     pub reverser_env: Vec<(String, String)>,
+    /// Environment variables of the webhook.
+    pub webhook_env: Vec<(String, String)>,
     /// What the reverser authenticates with; the administrator's kubeconfig if absent.
     pub kubeconfig: Option<PathBuf>,
     /// The last segment of the webhook's path, if there is to be one.
@@ -51,6 +53,7 @@ impl Default for Options {
             reverser_args: Vec::new(),
             webhook_args: Vec::new(),
             reverser_env: Vec::new(),
+            webhook_env: Vec::new(),
             kubeconfig: None,
             path_token: None,
             register_webhook: true,
@@ -144,6 +147,9 @@ impl Reverser {
                 "--path-token-file={}",
                 self.directory.path().join("path-token").display()
             ));
+        }
+        for (name, value) in &self.options.webhook_env {
+            spec = spec.env(name, value);
         }
         *self.webhook.lock() = Some(spec.args(&self.options.webhook_args).spawn()?);
         Ok(())

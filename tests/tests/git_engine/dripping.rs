@@ -207,6 +207,7 @@ fn a_push_without_end_is_given_up_and_commits_stay() {
         credentials: Credentials::none(),
         committer: person("bot"),
         folders: vec!["x".to_owned()],
+        marker: String::new(),
     };
     init();
     let mut engine = Engine::open(at(repo.url())).unwrap();

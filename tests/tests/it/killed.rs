@@ -5,122 +5,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::{Value, json};
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
-use tests::eventually::eventually;
-use tests::git::Repo;
 use tests::reverser::{Options, Reverser};
 
-use crate::lab::{FOLDER, Lab, PATIENCE, map};
+use crate::crowd::{Crowd, maps};
+use crate::lab::{FOLDER, Lab};
+use crate::truth::{git_equals_the_cluster, no_live_object_was_deleted, nobody_is_wronged};
 
 const KILLS: u32 = 50;
-/// Few, so that people write over each other's.
-const MAPS: usize = 12;
-/// Each value names its writer.
-const WRITERS: [&str; 3] = ["alice", "bob", "carol"];
-/// Deletes, and nobody else does.
-const DELETER: &str = "eve";
-/// Between two requests of one person.
-const PAUSE: Duration = Duration::from_millis(80);
-
-fn name(number: usize) -> String {
-    format!("map-{number}")
-}
-
-/// Writes or deletes at random until it is told to stop.
-async fn person(maps: Api<ConfigMap>, user: &'static str, seed: u64, stop: Arc<AtomicBool>) {
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut count = 0_u32;
-    while !stop.load(Ordering::Relaxed) {
-        let name = name(random.random_range(0..MAPS));
-        let outcome = if user == DELETER {
-            maps.delete(&name, &DeleteParams::default()).await.map(drop)
-        } else {
-            count += 1;
-            let value = format!("{user}-{count}");
-            let patch = Patch::Merge(json!({"data": {"k": value}}));
-            match maps.patch(&name, &PatchParams::default(), &patch).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => {
-                    let map = map(&name, "k", &value);
-                    maps.create(&PostParams::default(), &map).await.map(drop)
-                }
-                outcome => outcome.map(drop),
-            }
-        };
-        match outcome {
-            Ok(()) => {}
-            // Somebody else was faster.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(error) => panic!("{user}: {error}"),
-        }
-        let slower = if user == DELETER { 10 } else { 1 };
-        let pause = PAUSE.mul_f64(random.random_range(0.5..1.5)) * slower;
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// What is live, by file.
-async fn live(lab: &Lab<'_>) -> BTreeMap<String, String> {
-    let maps: Api<ConfigMap> = Api::namespaced(lab.client.clone(), &lab.namespace);
-    let list = maps.list(&ListParams::default()).await.unwrap();
-    let ours = list.items.into_iter().filter_map(|map| {
-        let value = map.data?.get("k")?.clone();
-        Some((lab.path(&map.metadata.name?), value))
-    });
-    ours.collect()
-}
-
-/// What is in Git, all that is not somebody else's.
-fn kept(lab: &Lab<'_>) -> BTreeMap<String, String> {
-    let files = lab.repo.contents().into_iter();
-    let manifests = files.filter(|(path, _)| path.ends_with(".yaml"));
-    manifests
-        .map(|(path, text)| {
-            let object: Value = serde_yaml::from_slice(&text).unwrap();
-            (path, object["data"]["k"].as_str().unwrap().to_owned())
-        })
-        .collect()
-}
-
-/// Whose name a commit bears that did not write what is in it, or did not delete what is gone by it. How many bear one.
-fn wrong_authors(repo: &Repo) -> (usize, Vec<String>) {
-    let log = repo
-        .git(&[
-            "log",
-            "--reverse",
-            "--no-renames",
-            "--unified=0",
-            "-p",
-            "--format=commit %an",
-            "main",
-            "--",
-            &format!("{FOLDER}/v1"),
-        ])
-        .unwrap();
-    let (mut named, mut wrong, mut author) = (0, Vec::new(), "");
-    for line in log.lines() {
-        if let Some(name) = line.strip_prefix("commit ") {
-            author = name;
-            named += usize::from(WRITERS.contains(&name) || name == DELETER);
-        } else if let Some(value) = line.strip_prefix("+  k: ") {
-            let writer = value.split('-').next().unwrap();
-            if author == DELETER || (WRITERS.contains(&author) && author != writer) {
-                wrong.push(format!("{author}: {line}"));
-            }
-        } else if line == "+++ /dev/null" && WRITERS.contains(&author) {
-            wrong.push(format!("{author} deleted a file"));
-        }
-    }
-    (named, wrong)
-}
 
 fn clone(reverser: &Reverser) -> PathBuf {
     let entries = std::fs::read_dir(reverser.work_dir()).unwrap();
@@ -141,17 +37,7 @@ async fn a_reverser_killed_fifty_times_under_load_ends_with_git_equal_to_the_clu
     let lab = Lab::on(&plane, "killed").await;
     lab.repo.commit_as_outsider("README.md", "theirs\n");
     let lab = lab.watching(&["configmaps"]).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut people = tokio::task::JoinSet::new();
-    for (number, user) in (1..).zip(WRITERS.into_iter().chain([DELETER])) {
-        let maps = lab.maps(user);
-        people.spawn(person(
-            maps,
-            user,
-            seed.wrapping_add(number),
-            Arc::clone(&stop),
-        ));
-    }
+    let crowd = Crowd::start(&lab, &[maps()], seed);
 
     let mut foreign = BTreeMap::from([("README.md".to_owned(), b"theirs\n".to_vec())]);
     for kill in 0..KILLS {
@@ -171,22 +57,12 @@ async fn a_reverser_killed_fifty_times_under_load_ends_with_git_equal_to_the_clu
         lab.repo.remove_stale_locks();
         reverser.respawn_reverser().unwrap();
     }
-    stop.store(true, Ordering::Relaxed);
-    while let Some(done) = people.join_next().await {
-        done.unwrap();
-    }
-
-    eventually(PATIENCE, || async {
-        let (live, kept) = (live(&lab).await, kept(&lab));
-        if live == kept {
-            Ok(())
-        } else {
-            Err(format!("live: {live:#?}\nin Git: {kept:#?}"))
-        }
-    })
-    .await;
+    let acts = crowd.stop().await;
+    assert_eq!(acts.failures, 0);
+    git_equals_the_cluster(&lab, &[maps()]).await;
     reverser.must_run().unwrap();
-    let (named, wrong) = wrong_authors(&lab.repo);
+    let named = nobody_is_wronged(&lab);
+    no_live_object_was_deleted(&lab, &acts);
     let resumed = reverser.logs()[0]
         .matches("found commits that were not pushed")
         .count();
@@ -194,7 +70,6 @@ async fn a_reverser_killed_fifty_times_under_load_ends_with_git_equal_to_the_clu
         "{} commits, {named} of them with an author; {resumed} times there was something to resume",
         lab.commits().len()
     );
-    assert!(wrong.is_empty(), "{wrong:#?}");
     // How many depends on how far a process gets in its second or two.
     assert!(named > 0, "nobody was named");
     for (path, content) in &foreign {

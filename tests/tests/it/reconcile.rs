@@ -1,5 +1,7 @@
 //! Git converges to the cluster.
 
+use std::time::Instant;
+
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -256,11 +258,10 @@ async fn a_type_that_appears_is_watched_and_one_that_goes_is_not() {
             "versions": [{"name": "v1", "served": true, "storage": true,
                 "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
     });
+    let installed = Instant::now();
     crds.patch(&crd_name, &PatchParams::apply("test"), &Patch::Apply(crd))
         .await
         .unwrap();
-    lab.ready::<reverser::api::WatchRule>("rule").await;
-
     let widgets: Api<DynamicObject> = Api::namespaced_with(
         lab.user("alice"),
         &lab.namespace,
@@ -272,18 +273,42 @@ async fn a_type_that_appears_is_watched_and_one_that_goes_is_not() {
             plural: "widgets".into(),
         },
     );
-    let widget: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3},
-    }))
-    .unwrap();
-    create(&widgets, &widget).await;
-    let path = format!("{FOLDER}/{group}/v1/widgets/{}/w.yaml", lab.namespace);
+    let widget = |name: &str| -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 3},
+        }))
+        .unwrap()
+    };
+    let path = |name: &str| format!("{FOLDER}/{group}/v1/widgets/{}/{name}.yaml", lab.namespace);
+    // As soon as the apiserver takes it, as a chart does that brings both.
+    eventually(PATIENCE, || async {
+        widgets
+            .create(&Default::default(), &widget("first"))
+            .await
+            .map(drop)
+    })
+    .await;
+    let created = installed.elapsed();
+    eventually(PATIENCE, || async {
+        lab.repo
+            .file(&path("first"))
+            .ok_or("the first widget is not there")
+    })
+    .await;
+    eprintln!(
+        "types: the first object was created {created:?} after its CRD, and in Git after {:?}",
+        installed.elapsed()
+    );
+    lab.ready::<reverser::api::WatchRule>("rule").await;
+    create(&widgets, &widget("w")).await;
+    let path = path("w");
     eventually(PATIENCE, || async {
         lab.repo.file(&path).ok_or("the widget is not there")
     })
     .await;
     assert_eq!(lab.versions(&path)[0].author_name, "alice");
 
+    let deleted = Instant::now();
     crds.delete(&crd_name, &DeleteParams::default())
         .await
         .unwrap();
@@ -297,6 +322,10 @@ async fn a_type_that_appears_is_watched_and_one_that_goes_is_not() {
         }
     })
     .await;
+    eprintln!(
+        "types: the files were gone {:?} after the CRD",
+        deleted.elapsed()
+    );
 }
 
 /// Tasks that have not ended, and sockets that are open.

@@ -64,6 +64,61 @@ fn moved_tip_is_replayed() {
 }
 
 #[test]
+fn what_was_committed_to_a_folder_that_somebody_took_is_dropped_and_the_rest_is_replayed() {
+    for theirs in [Some("theirs\n"), None] {
+        let bed = Bed::with_readme();
+        if theirs.is_none() {
+            bed.somebody_pushes("main", &[("x/owner", Some("ours\n"))]);
+        }
+        let mut engine = bed.open("main");
+        for (who, path) in [
+            ("alice", "x/a.yaml"),
+            ("bob", "y/b.yaml"),
+            ("carol", "x/c.yaml"),
+        ] {
+            let one = plan(who, "m\n", &[write(path, "ours\n")]);
+            engine.commit(one).unwrap();
+        }
+        bed.somebody_pushes("main", &[("x/owner", theirs), ("x/d.yaml", Some("d\n"))]);
+        assert_eq!(
+            engine.push().unwrap(),
+            PushOutcome::Pushed {
+                commits: 1,
+                replays: 1
+            }
+        );
+        let files = bed.files("main");
+        assert!(files.contains(&"100644 y/b.yaml".to_owned()), "{files:?}");
+        assert!(files.contains(&"100644 x/d.yaml".to_owned()), "{files:?}");
+        let ours = |file: &&String| file.ends_with("x/a.yaml") || file.ends_with("x/c.yaml");
+        assert_eq!(files.iter().find(ours), None);
+        assert_eq!(engine.take_taken().into_iter().collect::<Vec<_>>(), ["x"]);
+        assert!(engine.take_taken().is_empty());
+
+        // From then on it is as any other folder.
+        engine
+            .commit(plan("dave", "m\n", &[write("x/e.yaml", "e\n")]))
+            .unwrap();
+        bed.somebody_pushes("main", &[("x/f.yaml", Some("f\n"))]);
+        engine.push().unwrap();
+        assert_eq!(bed.content("main", "x/e.yaml"), "e");
+        bed.assert_sound();
+    }
+}
+
+#[test]
+fn of_two_who_claim_a_folder_at_once_the_first_keeps_it() {
+    let bed = Bed::with_readme();
+    let mut engine = bed.open("main");
+    engine
+        .commit(plan("bot", "Claim x\n", &[write("x/owner", "ours\n")]))
+        .unwrap();
+    bed.somebody_pushes("main", &[("x/owner", Some("theirs\n"))]);
+    assert_eq!(engine.push().unwrap(), PushOutcome::UpToDate { replays: 1 });
+    assert_eq!(bed.content("main", "x/owner"), "theirs");
+}
+
+#[test]
 fn our_files_win_and_others_stay_in_a_replay() {
     let bed = Bed::with_readme();
     bed.somebody_pushes(

@@ -2,7 +2,7 @@
 
 mod election;
 mod load;
-mod pair;
+pub(crate) mod pair;
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn gauge(pod: &Reverser, name: &str) -> Option<f64> {
 }
 
 /// Writes until a commit names the writer: from then on the apiserver calls the leader's sidecar, and nothing is in doubt.
-async fn is_attributed(lab: &Lab<'_>, name: &str) {
+pub(crate) async fn is_attributed(lab: &Lab<'_>, name: &str) {
     let mut count = 0;
     let maps = lab.maps("dora");
     create(&maps, &map(name, "by", "dora-start")).await;

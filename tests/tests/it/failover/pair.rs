@@ -33,12 +33,17 @@ pub(crate) struct Pair {
 impl Pair {
     /// The first pod leads, and the apiserver calls it.
     pub(crate) async fn start() -> Self {
+        Self::start_with([Vec::new(), Vec::new()]).await
+    }
+
+    /// With more environment variables for the reverser of each pod.
+    pub(crate) async fn start_with([one, two]: [Vec<(String, String)>; 2]) -> Self {
         let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
         let namespace = plane.create_namespace("install").await;
         for name in ["pod-0", "pod-1"] {
             create_pod(&plane, &namespace, name, "one").await;
         }
-        let first = start(&plane, &namespace, "pod-0").await;
+        let first = start(&plane, &namespace, "pod-0", one).await;
         eventually(PATIENCE, || async {
             match holder(&plane, &namespace).await.as_str() {
                 "pod-0" => Ok(()),
@@ -46,7 +51,7 @@ impl Pair {
             }
         })
         .await;
-        let second = start(&plane, &namespace, "pod-1").await;
+        let second = start(&plane, &namespace, "pod-1", two).await;
         let pods = [first, second];
         let addresses = pods.iter().enumerate().map(|(number, pod)| {
             let address = pod.webhook_address().to_owned();
@@ -152,16 +157,21 @@ pub(crate) async fn create_pod(plane: &ControlPlane, namespace: &str, name: &str
     .await;
 }
 
-async fn start(plane: &ControlPlane, namespace: &str, name: &str) -> Reverser {
+async fn start(
+    plane: &ControlPlane,
+    namespace: &str,
+    name: &str,
+    mut env: Vec<(String, String)>,
+) -> Reverser {
+    for (key, value) in [("POD_NAME", name), ("POD_NAMESPACE", namespace)] {
+        env.push((key.to_owned(), value.to_owned()));
+    }
     let options = Options {
         reverser_args: vec![
             "--leader-elect".to_owned(),
             format!("--leader-elect-lease={LEASE}"),
         ],
-        reverser_env: vec![
-            ("POD_NAME".to_owned(), name.to_owned()),
-            ("POD_NAMESPACE".to_owned(), namespace.to_owned()),
-        ],
+        reverser_env: env,
         register_webhook: false,
         ..Options::default()
     };

@@ -1,0 +1,235 @@
+//! A type whose group is an aggregated API by now, and nobody answers for it.
+
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use reverser::api::{GitDestination, WatchRule};
+use serde_json::{Value, json};
+use tests::control_plane::{ControlPlane, Options as PlaneOptions};
+use tests::eventually::eventually;
+use tests::reverser::{Options, Reverser};
+
+use crate::crowd::{Crowd, Sort, custom, maps, sign};
+use crate::lab::{Lab, PATIENCE, create};
+use crate::truth::{
+    git_equals_the_cluster, is_gone, is_signed, last_author, no_live_object_was_deleted,
+    nobody_is_wronged,
+};
+
+const GROUP: &str = "away.example.com";
+
+fn gadgets() -> Sort {
+    custom(GROUP, "v1", "gadgets", "Gadget")
+}
+
+async fn define(lab: &Lab<'_>) {
+    let resource = ApiResource::erase::<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    >(&());
+    let crds: Api<DynamicObject> = Api::all_with(lab.client.clone(), &resource);
+    let name = format!("gadgets.{GROUP}");
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+        "spec": {"group": GROUP, "scope": "Namespaced",
+            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
+    });
+    crds.patch(&name, &PatchParams::apply("test"), &Patch::Apply(crd))
+        .await
+        .unwrap();
+}
+
+fn services(lab: &Lab<'_>) -> Api<APIService> {
+    Api::all(lab.client.clone())
+}
+
+/// How discovery speaks of the group: `Current`, `Stale`, or not at all; with the number of its types.
+async fn freshness(lab: &Lab<'_>) -> Option<(String, usize)> {
+    let groups = lab.client.list_api_groups_aggregated().await.ok()?;
+    let group = groups
+        .items
+        .into_iter()
+        .find(|group| group.metadata.as_ref().and_then(|m| m.name.as_deref()) == Some(GROUP))?;
+    let version = group.versions.into_iter().next()?;
+    Some((
+        version.freshness.unwrap_or_default(),
+        version.resources.len(),
+    ))
+}
+
+/// Has a Service that nobody stands behind answer for the group, and waits until discovery knows that it doesn't.
+async fn take_over(lab: &Lab<'_>) {
+    let patch = json!({
+        // With it the apiserver would put its own back.
+        "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": null}},
+        "spec": {"insecureSkipTLSVerify": true, "service": {"namespace": lab.namespace, "name": "nobody", "port": 443}},
+    });
+    services(lab)
+        .patch(
+            &format!("v1.{GROUP}"),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+        .unwrap();
+    eventually(PATIENCE, || async {
+        match freshness(lab).await {
+            Some((freshness, _)) if freshness == "Stale" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    eventually(PATIENCE, || async {
+        let service = services(lab).get(&format!("v1.{GROUP}")).await;
+        let status = service.map_err(|error| error.to_string())?.status;
+        let conditions = status
+            .and_then(|status| status.conditions)
+            .unwrap_or_default();
+        let is_down = conditions
+            .iter()
+            .any(|c| c.type_ == "Available" && c.status == "False");
+        if is_down {
+            Ok(())
+        } else {
+            Err(format!("{conditions:?}"))
+        }
+    })
+    .await;
+}
+
+/// The apiserver makes its own anew.
+async fn give_back(lab: &Lab<'_>) {
+    services(lab)
+        .delete(&format!("v1.{GROUP}"), &DeleteParams::default())
+        .await
+        .unwrap();
+    let admin = gadgets().api(lab, "ann");
+    eventually(PATIENCE, || async {
+        admin.list(&Default::default()).await.map(drop)
+    })
+    .await;
+}
+
+/// Another type is watched and attributed as ever, and what is away is as it was.
+async fn others_go_on(lab: &Lab<'_>, round: &str) {
+    let path = maps().path(lab, round);
+    create(&maps().api(lab, "dan"), &maps().object(round, "dan-1")).await;
+    is_signed(lab, &path, "dan-1").await;
+    sign(&maps().api(lab, "fay"), round, "fay-2").await.unwrap();
+    is_signed(lab, &path, "fay-2").await;
+    assert_eq!(
+        last_author(lab, &path),
+        ("fay".to_owned(), "exact".to_owned())
+    );
+    for name in ["one", "two"] {
+        assert!(
+            lab.repo.file(&gadgets().path(lab, name)).is_some(),
+            "{name} is gone"
+        );
+    }
+}
+
+async fn is_back(lab: &Lab<'_>, by: &str) {
+    lab.ready::<WatchRule>("gadgets").await;
+    lab.ready::<GitDestination>("all").await;
+    sign(&gadgets().api(lab, "ben"), "one", by).await.unwrap();
+    let path = gadgets().path(lab, "one");
+    is_signed(lab, &path, by).await;
+    assert_eq!(
+        last_author(lab, &path),
+        ("ben".to_owned(), "exact".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aggregated_api_that_nobody_answers_for_keeps_its_files_and_holds_up_nothing_else() {
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let gateway = plane.gateway(None).unwrap();
+    let options = Options {
+        kubeconfig: Some(gateway.kubeconfig()),
+        ..Options::default()
+    };
+    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let lab = Lab::on(&plane, "away").await;
+    define(&lab).await;
+    let gadget = gadgets().api(&lab, "ann");
+    for name in ["one", "two"] {
+        eventually(PATIENCE, || async {
+            let made = gadget
+                .create(&Default::default(), &gadgets().object(name, "ann-0"))
+                .await;
+            made.map(drop)
+        })
+        .await;
+    }
+    let lab = lab.watching(&["configmaps"]).await;
+    let rules = json!([{"apiGroups": [GROUP], "resources": ["gadgets"]}]);
+    lab.rule("gadgets", rules).await;
+    lab.ready::<WatchRule>("gadgets").await;
+    git_equals_the_cluster(&lab, &[maps(), gadgets()]).await;
+    let crowd = Crowd::start(&lab, &[maps()], 3);
+
+    // It is known what there was, and the watch ends.
+    take_over(&lab).await;
+    gateway.cut();
+    // A watch that was cut says so too, for a moment.
+    let away = |ready: &Value| {
+        let message = ready["message"].as_str().unwrap_or_default();
+        ready["status"] == "False"
+            && ready["reason"] == "ListFailed"
+            && message.contains("unavailable")
+    };
+    let told = lab.condition::<WatchRule>("gadgets", away).await;
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("gadgets"), "{message}");
+    eprintln!(
+        "away: {:?}; the rule says: {message}",
+        freshness(&lab).await
+    );
+    others_go_on(&lab, "running").await;
+    lab.ready::<WatchRule>("rule").await;
+    give_back(&lab).await;
+    is_back(&lab, "ben-1").await;
+
+    // A reverser that is started meanwhile has never heard of the type.
+    take_over(&lab).await;
+    reverser.restart_reverser().await.unwrap();
+    let message = lab
+        .not_ready::<WatchRule>("gadgets", "UnresolvedResources")
+        .await;
+    assert!(message.contains("gadgets"), "{message}");
+    eprintln!(
+        "away: {:?}; the rule says: {message}",
+        freshness(&lab).await
+    );
+    others_go_on(&lab, "started").await;
+    lab.ready::<WatchRule>("rule").await;
+    give_back(&lab).await;
+    is_back(&lab, "ben-2").await;
+
+    // What is deleted then goes, with its author.
+    let path = gadgets().path(&lab, "two");
+    gadgets()
+        .api(&lab, "cleo")
+        .delete("two", &DeleteParams::default())
+        .await
+        .unwrap();
+    is_gone(&lab, &path).await;
+    assert_eq!(
+        last_author(&lab, &path),
+        ("cleo".to_owned(), "exact".to_owned())
+    );
+
+    let mut acts = crowd.stop().await;
+    assert_eq!(acts.failures, 0);
+    acts.deleted(path);
+    git_equals_the_cluster(&lab, &[maps(), gadgets()]).await;
+    no_live_object_was_deleted(&lab, &acts);
+    let named = nobody_is_wronged(&lab);
+    eprintln!(
+        "away: {} writes, {named} commits with a name of the crowd",
+        acts.writes
+    );
+    lab.repo.fsck().unwrap();
+    reverser.stop().await.unwrap();
+}

@@ -1,0 +1,156 @@
+//! Lists of several pages whose version etcd forgets before the last one.
+
+use futures::stream::{self, StreamExt as _};
+use reverser::api::{GitDestination, WatchRule};
+use serde_json::{Value, json};
+use tests::control_plane::{ControlPlane, Gateway, Hold, Options as PlaneOptions};
+use tests::reverser::{Options, Reverser};
+
+use crate::crowd::{Acts, maps};
+use crate::lab::{Lab, PATIENCE, create, delete, map, set};
+use crate::truth::{
+    folder_equals_the_cluster, git_equals_the_cluster, last_author, no_live_object_was_deleted,
+};
+
+/// More than two pages.
+const MAPS: usize = 1_100;
+const SECOND: &str = "clusters/second";
+
+fn name(number: usize) -> String {
+    format!("m-{number:04}")
+}
+
+/// Holds every page but the first.
+fn hold_next_page(gateway: &Gateway) -> Hold {
+    gateway.hold(|request| request.contains("/configmaps?") && request.contains("continue="))
+}
+
+/// Changes before and behind where the list stands, and has the list's version forgotten. Returns what was deleted.
+async fn meanwhile(lab: &Lab<'_>, round: usize) -> Vec<String> {
+    let gone = [round, 600 + round, 1_000 + round].map(name);
+    for name in &gone {
+        delete(&lab.maps("cleo"), name).await;
+    }
+    for number in [100, 700, 1_050] {
+        set(&lab.maps("ben"), &name(number), "round", &round.to_string()).await;
+        let new = format!("{}-{round}", name(number));
+        create(&lab.maps("dan"), &map(&new, "k", "v")).await;
+    }
+    lab.plane.compact_etcd().await.unwrap();
+    gone.map(|name| lab.path(&name)).to_vec()
+}
+
+/// The token for an inconsistent rest of each list that expired.
+fn offered(gateway: &Gateway) -> Vec<String> {
+    let answers = gateway.answers().into_iter();
+    let expired = answers.filter(|a| a.status == 410 && a.request.contains("continue="));
+    expired
+        .map(|answer| {
+            let status: Value = serde_json::from_str(&answer.error).unwrap();
+            status["metadata"]["continue"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_whose_next_page_expired_begins_anew_and_takes_no_inconsistent_rest() {
+    let plane = ControlPlane::start(PlaneOptions {
+        // From etcd itself, and not as a stream.
+        apiserver_args: ["--watch-cache=false", "--feature-gates=WatchList=false"]
+            .map(str::to_owned)
+            .into(),
+        ..PlaneOptions::default()
+    })
+    .await
+    .unwrap();
+    let gateway = plane.gateway(None).unwrap();
+    let options = Options {
+        kubeconfig: Some(gateway.kubeconfig()),
+        ..Options::default()
+    };
+    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let lab = Lab::on(&plane, "pages").await;
+    let ann = lab.maps("ann");
+    stream::iter(0..MAPS)
+        .for_each_concurrent(16, |number| {
+            let ann = &ann;
+            async move { create(ann, &map(&name(number), "k", "v")).await }
+        })
+        .await;
+    let lab = lab.watching(&["configmaps"]).await;
+    git_equals_the_cluster(&lab, &[maps()]).await;
+    let mut acts = Acts::default();
+
+    // The list that begins a chain of versions.
+    let hold = hold_next_page(&gateway);
+    reverser.respawn_reverser().unwrap();
+    assert!(
+        hold.has_caught(PATIENCE).await,
+        "no second page was asked for"
+    );
+    for path in meanwhile(&lab, 1).await {
+        acts.deleted(path);
+    }
+    drop(hold);
+    git_equals_the_cluster(&lab, &[maps()]).await;
+    let tokens = offered(&gateway);
+    assert_eq!(tokens.len(), 1, "{tokens:?}");
+
+    // The list beside the watch, for another destination.
+    reverser.wait_ready().await.unwrap();
+    lab.ready::<WatchRule>("rule").await;
+    let hold = hold_next_page(&gateway);
+    lab.destination("second", json!({"baseFolder": SECOND}))
+        .await;
+    let rule =
+        json!({"destinationRef": {"name": "second"}, "rules": [{"resources": ["configmaps"]}]});
+    lab.apply::<WatchRule>("second", rule).await.unwrap();
+    assert!(
+        hold.has_caught(PATIENCE).await,
+        "no second page was asked for"
+    );
+    let deleted = meanwhile(&lab, 2).await;
+    // The watch has told of them already: with their authors.
+    git_equals_the_cluster(&lab, &[maps()]).await;
+    let exact = |name: &str| (name.to_owned(), "exact".to_owned());
+    for path in &deleted {
+        assert_eq!(last_author(&lab, path), exact("cleo"));
+        acts.deleted(path.clone());
+    }
+    assert_eq!(last_author(&lab, &lab.path(&name(700))), exact("ben"));
+    drop(hold);
+    lab.ready::<GitDestination>("second").await;
+    folder_equals_the_cluster(&lab, SECOND, &[maps()]).await;
+    git_equals_the_cluster(&lab, &[maps()]).await;
+    let tokens = offered(&gateway);
+    assert_eq!(tokens.len(), 2, "{tokens:?}");
+
+    for token in &tokens {
+        let taken = gateway
+            .answers()
+            .into_iter()
+            .filter(|a| a.request.contains(token.as_str()));
+        assert_eq!(taken.count(), 0, "an inconsistent list was finished");
+    }
+    no_live_object_was_deleted(&lab, &acts);
+    // Nothing but what was deleted ever went, there neither.
+    let history = lab.repo.git(&[
+        "log",
+        "--diff-filter=D",
+        "--no-renames",
+        "--name-only",
+        "--format=",
+        "main",
+        "--",
+        SECOND,
+    ]);
+    let swept = history.unwrap();
+    let swept: Vec<&str> = swept.lines().filter(|line| !line.is_empty()).collect();
+    for path in &swept {
+        let there = path.replace(SECOND, crate::lab::FOLDER);
+        assert!(deleted.contains(&there), "{path}");
+    }
+    lab.repo.fsck().unwrap();
+    eprintln!("pages: {} lists expired between two pages", tokens.len());
+    reverser.stop().await.unwrap();
+}
