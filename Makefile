@@ -45,6 +45,10 @@ soak: build ## Churn with kills, and a look at memory, descriptors and threads (
 crds: ## Write the CRDs, which are made from the Rust types, into the chart
 	$(CARGO) run --quiet -p reverser --bin crdgen -- $(CHART)/crds
 
+.PHONY: docs
+docs: ## Write docs/configuration.md from the types, the flags and the chart's values
+	$(CARGO) run --quiet --bin reference
+
 .PHONY: lint
 lint: fmt clippy helm-lint deny ## Formatting, clippy, chart, licences and duplicate dependencies
 

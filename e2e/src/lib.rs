@@ -7,11 +7,13 @@
 //! | [`volumes`] | a pod's volumes as directories, as the kubelet would fill them |
 //! | [`pod`] | the Deployment's two containers as processes, with its arguments, mounts and ServiceAccount |
 //! | [`install`] | all of that in one call |
+//! | [`reference`] | `docs/configuration.md`, from what it describes |
 //! | [`scenario`] | what the demo's people do, and what must be in Git afterwards |
 
 pub mod chart;
 pub mod cluster;
 pub mod install;
 pub mod pod;
+pub mod reference;
 pub mod scenario;
 pub mod volumes;
