@@ -4,6 +4,8 @@
 mod admission;
 #[path = "e2e/replicas.rs"]
 mod replicas;
+#[path = "e2e/rights.rs"]
+mod rights;
 
 use std::process::Command;
 use std::time::Duration;
