@@ -2,6 +2,8 @@
 
 #[path = "e2e/admission.rs"]
 mod admission;
+#[path = "e2e/pages.rs"]
+mod pages;
 #[path = "e2e/replicas.rs"]
 mod replicas;
 #[path = "e2e/rights.rs"]
