@@ -12,6 +12,7 @@ mod documentation;
 mod ending;
 mod failover;
 mod faults;
+mod flags;
 mod flood;
 mod grpcurl;
 mod joining;
