@@ -19,6 +19,40 @@ pub enum Tool {
     Grpcurl,
 }
 
+/// Which control plane tests run against: `GITOPS_REVERSER_KUBERNETES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kubernetes {
+    /// The one that is developed against; nothing is set.
+    Usual,
+    /// `oldest`: the first whose webhooks have matchConditions.
+    Oldest,
+    /// `newest`: the last that there is.
+    Newest,
+}
+
+// === impl Kubernetes ===
+
+impl Kubernetes {
+    /// # Panics
+    /// If the variable says anything else: a run against the wrong one would prove nothing.
+    fn chosen() -> Self {
+        match std::env::var("GITOPS_REVERSER_KUBERNETES").as_deref() {
+            Err(_) | Ok("") => Self::Usual,
+            Ok("oldest") => Self::Oldest,
+            Ok("newest") => Self::Newest,
+            Ok(other) => panic!("GITOPS_REVERSER_KUBERNETES is oldest or newest, not {other}"),
+        }
+    }
+
+    fn set(self) -> &'static str {
+        match self {
+            Self::Usual => "kubernetes",
+            Self::Oldest => "kubernetes-oldest",
+            Self::Newest => "kubernetes-newest",
+        }
+    }
+}
+
 // === impl Tool ===
 
 impl Tool {
@@ -39,7 +73,9 @@ impl Tool {
     pub(super) fn set(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
-            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => "kubernetes",
+            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => {
+                Kubernetes::chosen().set()
+            }
             Self::Helm => "helm",
             Self::Grpcurl => "grpcurl",
         }
@@ -80,7 +116,7 @@ impl Tool {
     pub(super) fn linker_flags(self, go_mod: &str) -> Result<String> {
         let mut flags = "-s -w".to_owned();
         match self.set() {
-            "kubernetes" => {
+            set if set.starts_with("kubernetes") => {
                 let version = module_version(go_mod, self.module())?;
                 let (major, minor) = major_minor(version)?;
                 for (variable, value) in [
