@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::credentials::Access;
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
-use super::{Portion, UnpushedLimits, batch, claim};
+use super::{Portion, UnpushedLimits, batch, claim, sops_config};
 use crate::api::SecretPolicy;
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
@@ -252,13 +252,15 @@ impl Work {
         Ok(())
     }
 
-    /// Drops what waits for the remote where a destination wrote Secrets in the clear and is no longer to: what was not
-    /// pushed need not become history. Its folder is found moved then, and all of it compared afresh.
+    /// Drops what waits for the remote where a destination wrote Secrets in the clear and is no longer to, or for a recipient who has
+    /// left: what was not pushed need not become history. Its folder is found moved then, and all of it compared afresh.
     fn forget_values(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
         let switched = |key: &DestinationKey, old: &DestinationPlan| {
-            let hides = |d: &&Arc<DestinationPlan>| d.secret_policy != SecretPolicy::Plain;
-            old.secret_policy == SecretPolicy::Plain
-                && plan.iter().filter(hides).any(|d| d.key == *key)
+            match plan.iter().find(|d| d.key == *key) {
+                Some(new) => new.hides_more_than(old),
+                // Stalled, perhaps because it can't be encrypted as wanted. What is behind it is compared afresh when it is back.
+                None => old.secret_policy == SecretPolicy::Plain,
+            }
         };
         let claims = self.claims.len();
         self.claims.retain(|key, (old, _)| !switched(key, old));
@@ -473,6 +475,33 @@ impl Work {
             self.claims
                 .insert(key.clone(), (destination.clone(), refusal.is_none()));
             context.board.refusal(key, refusal);
+        }
+        self.configure_sops(plan)
+    }
+
+    /// Writes, rewrites or removes `.sops.yaml` where the batch writes to a folder of ours.
+    fn configure_sops(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
+        let keys: BTreeSet<&DestinationKey> = self
+            .batch
+            .iter()
+            .map(|item| &item.destination().key)
+            .collect();
+        // As the plan has it now: items may be of an earlier one.
+        for destination in plan.iter().filter(|d| keys.contains(&d.key)) {
+            if !self
+                .claims
+                .get(&destination.key)
+                .is_some_and(|(_, held)| *held)
+            {
+                continue;
+            }
+            let found = engine.read(&sops_config::path(&destination.base_folder))?;
+            if let Some(plan) = sops_config::plan(destination, found.as_deref()) {
+                engine.commit(plan)?;
+            }
         }
         Ok(())
     }
