@@ -75,6 +75,15 @@ impl Lab<'_> {
     }
 }
 
+/// The commands of docs/secrets.md, of which there are three.
+fn documented() -> [String; 3] {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/secrets.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("$ "));
+    let lines: Vec<String> = lines.map(ToOwned::to_owned).collect();
+    lines.try_into().unwrap()
+}
+
 /// What people mean by an object, without what a running cluster knows.
 fn meant(object: &impl serde::Serialize) -> Value {
     let object = serde_json::to_value(object).unwrap();
@@ -84,8 +93,13 @@ fn meant(object: &impl serde::Serialize) -> Value {
 #[tokio::test]
 async fn sops_restores_all_that_is_written_and_nothing_else_shows_it() {
     let sops = Sops::find();
-    let [one, two, stranger] = ["one", "two", "stranger"].map(|name| sops.key(name));
+    let [two, stranger] = ["two", "stranger"].map(|name| sops.key(name));
     let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    // As the documentation says.
+    let [make_key, open, give_to_flux] = documented();
+    let (directory, kubeconfig) = (sops.directory.path(), plane.kubeconfig_path());
+    sops.shell(directory, &kubeconfig, &make_key);
+    let one = sops.key_in(directory.join("key.txt"));
     let reverser = start(&plane, &sops).await;
     let grpcurl = Grpcurl::of(&plane, &reverser).await;
     let lab = Lab::on(&plane, "encrypted").await;
@@ -209,6 +223,35 @@ async fn sops_restores_all_that_is_written_and_nothing_else_shows_it() {
         let refusal = sops.decrypt(&stranger, &clone.join(file)).unwrap_err();
         assert!(refusal.contains("data key"), "{refusal}");
     }
+    let open = open.replace("shop/database", &format!("{}/one", lab.namespace));
+    let open = open.replace("key.txt", &one.file.to_string_lossy());
+    let opened = sops.shell(&clone.join(FOLDER), &kubeconfig, &open);
+    let opened: Value = serde_yaml::from_str(&opened).unwrap();
+    assert_eq!(opened, live[&path(&lab, "one")]);
+    let flux = json!({"metadata": {"name": "flux-system"}});
+    create(
+        &Api::<k8s_openapi::api::core::v1::Namespace>::all(lab.client.clone()),
+        &serde_json::from_value(flux).unwrap(),
+    )
+    .await;
+    sops.shell(directory, &kubeconfig, &give_to_flux);
+    let given: Api<Secret> = Api::namespaced(lab.client.clone(), "flux-system");
+    let given = given.get("sops-age").await.unwrap().data.unwrap();
+    assert_eq!(given["age.agekey"].0, std::fs::read(&one.file).unwrap());
+    // What was decrypted applies, and what was not does not by mistake.
+    let dry_run = PatchParams::apply("gitops").force().dry_run();
+    for name in ["one", "odd", "many"] {
+        let path = path(&lab, name);
+        let object = &live[&path];
+        secrets
+            .patch(name, &dry_run, &Patch::Apply(object))
+            .await
+            .unwrap();
+        let file: Value = serde_yaml::from_slice(&lab.repo.file(&path).unwrap()).unwrap();
+        let refusal = secrets.patch(name, &dry_run, &Patch::Apply(file)).await;
+        assert!(refusal.is_err(), "{name}");
+    }
+
     // What people add to the folder is encrypted for the same recipients, of whom nobody has to tell sops.
     let added = clone.join(FOLDER).join("added.yaml");
     std::fs::write(&added, format!("kind: Secret\ndata:\n  k: {}\n", VALUES[0])).unwrap();

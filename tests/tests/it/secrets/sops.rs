@@ -36,6 +36,27 @@ impl Sops {
         }
     }
 
+    /// A command line of the documentation, in a directory.
+    pub(super) fn shell(&self, directory: &Path, kubeconfig: &Path, line: &str) -> String {
+        let assets = Assets::locate().unwrap();
+        let kubectl = assets.get(Tool::Kubectl).unwrap();
+        let programs = [&self.sops, &self.keygen, &kubectl];
+        let own = programs.map(|program| program.parent().unwrap().to_owned());
+        let system = std::env::var_os("PATH").unwrap();
+        let path = own.into_iter().chain(std::env::split_paths(&system));
+        let output = Command::new("sh")
+            .args(["-euc", line])
+            .current_dir(directory)
+            .env_clear()
+            .env("PATH", std::env::join_paths(path).unwrap())
+            .env("HOME", self.directory.path())
+            .env("KUBECONFIG", kubeconfig)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs sops in a directory, without any key.
     pub(super) fn run(&self, directory: &Path, arguments: &[&str]) {
         let output = Command::new(&self.sops)
@@ -50,14 +71,23 @@ impl Sops {
 
     pub(super) fn key(&self, name: &str) -> AgeKey {
         let file = self.directory.path().join(name);
-        let run = |arguments: &[&std::ffi::OsStr]| {
-            let output = Command::new(&self.keygen).args(arguments).output().unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        };
-        run(&["-o".as_ref(), file.as_ref()]);
-        let recipient = run(&["-y".as_ref(), file.as_ref()]).trim().to_owned();
-        AgeKey { file, recipient }
+        self.keygen(&["-o".as_ref(), file.as_ref()]);
+        self.key_in(file)
+    }
+
+    /// The key that is in a file.
+    pub(super) fn key_in(&self, file: PathBuf) -> AgeKey {
+        let recipient = self.keygen(&["-y".as_ref(), file.as_ref()]);
+        AgeKey {
+            file,
+            recipient: recipient.trim().to_owned(),
+        }
+    }
+
+    fn keygen(&self, arguments: &[&std::ffi::OsStr]) -> String {
+        let output = Command::new(&self.keygen).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// `sops -d` with this key and no other. As JSON: the YAML that sops makes of odd texts is not for every reader.
