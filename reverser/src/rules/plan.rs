@@ -130,6 +130,15 @@ impl DestinationPlan {
                 .is_as_wanted(self.secret_policy, &self.recipients, identity, file)
     }
 
+    /// Whether somebody can read a file who is not to read what is written here.
+    #[must_use]
+    pub fn is_shown_by(&self, identity: &Identity, file: &[u8]) -> bool {
+        self.is_sensitive(identity)
+            && self
+                .secrets
+                .shows_more(self.secret_policy, &self.recipients, identity, file)
+    }
+
     /// Whether secret values are written here as they were under `old`.
     #[must_use]
     pub fn hides_as(&self, old: &Self) -> bool {

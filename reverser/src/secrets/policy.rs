@@ -99,4 +99,23 @@ impl Secrets {
             }
         }
     }
+
+    /// Whether a file can be read by somebody who is not to read what this policy writes.
+    #[must_use]
+    pub fn shows_more(
+        &self,
+        policy: SecretPolicy,
+        recipients: &Recipients,
+        identity: &Identity,
+        file: &[u8],
+    ) -> bool {
+        if policy == SecretPolicy::Plain || !Redactor::holds_values(identity, file) {
+            return false;
+        }
+        let object = manifest::parse(file).unwrap_or(Value::Null);
+        match sops::readers(identity, &object) {
+            Some(readers) => !readers.are_all_in(recipients),
+            None => true,
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::credentials::Access;
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
-use super::{Portion, UnpushedLimits, batch, claim, sops_config};
+use super::{Portion, UnpushedLimits, batch, claim, sops_config, sweep};
 use crate::api::SecretPolicy;
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
@@ -168,7 +168,9 @@ impl Work {
     ) -> Result<(), RoundError> {
         // A round begins with what may be a replay, in opening the clone or in looking what the remote has.
         context.permit.check()?;
-        self.open(context, options)?;
+        if self.open(context, options)? {
+            self.forget_resumed_values(context, plan)?;
+        }
         self.forget_values(plan)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
@@ -221,7 +223,8 @@ impl Work {
         at_bound
     }
 
-    fn open(&mut self, context: &Context, options: EngineOptions) -> Result<(), EngineError> {
+    /// Whether the clone was opened just now.
+    fn open(&mut self, context: &Context, options: EngineOptions) -> Result<bool, EngineError> {
         self.fresh = false;
         match &mut self.engine {
             Some(engine) => engine.set_options(options),
@@ -232,6 +235,28 @@ impl Work {
                 // Refusals stay, to be looked at again.
                 self.claims.retain(|_, (_, held)| !*held);
                 self.fresh = true;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The same for what an earlier process has committed and not pushed: under which policy, its files tell. Everything is compared
+    /// afresh anyway.
+    fn forget_resumed_values(
+        &mut self,
+        context: &Context,
+        plan: &[Arc<DestinationPlan>],
+    ) -> Result<(), EngineError> {
+        let Some(engine) = self.engine.as_mut().filter(|e| e.has_unpushed()) else {
+            return Ok(());
+        };
+        for destination in plan {
+            if sweep::shows_values(engine, destination)? {
+                let commits = engine.unpushed();
+                warn!(branch = %context.key, destination = %destination.key, commits,
+                    "dropped what was not pushed: it shows Secrets to more than its policy does now");
+                return engine.drop_unpushed();
             }
         }
         Ok(())

@@ -386,3 +386,45 @@ fn what_waits_is_dropped_where_fewer_may_read_it_now_and_kept_where_more_may() {
         assert_eq!(bench.unpushed().0 == 0, dropped, "{index}");
     }
 }
+
+#[test]
+fn what_an_earlier_process_left_is_dropped_where_it_shows_values_that_are_to_be_hidden() {
+    let text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: two\ndata:\n  k: dg==\n";
+    for (policy, kept) in [
+        (SecretPolicy::Plain, true),
+        (SecretPolicy::Redact, false),
+        (SecretPolicy::Encrypt, false),
+        (SecretPolicy::Omit, false),
+    ] {
+        let mut bench = Bench::new(UnpushedLimits::default());
+        let with = |bench: &mut Bench, secret_policy| {
+            let destination = DestinationPlan {
+                secret_policy,
+                ..(*bench.plan[0]).clone()
+            };
+            bench.plan = vec![Arc::new(destination)];
+        };
+        with(&mut bench, SecretPolicy::Plain);
+        bench.change("one", "1", "alice");
+        bench.rounds_until_all_is_pushed();
+        bench.remote_goes_away();
+        let mut secret = write(&bench.plan[0], "two", text, "alice");
+        secret.change.identity.resource = "secrets".to_owned();
+        secret.change.path = manifest::file_path("live", &secret.change.identity);
+        let path = secret.change.path.clone();
+        bench.context.queue.push(Item::Write(Box::new(secret)));
+        assert!(bench.round().outcome.is_err());
+        assert_eq!(bench.unpushed().0, 1);
+
+        // Killed, and started again with another policy, once the remote is back.
+        bench.work = Work::default();
+        with(&mut bench, policy);
+        bench.remote_comes_back();
+        bench.round().outcome.unwrap();
+        let files = git(
+            &bench.bed.remote(),
+            &["ls-tree", "-r", "--name-only", "main"],
+        );
+        assert_eq!(files.contains(&path), kept, "{policy:?}: {files}");
+    }
+}

@@ -136,6 +136,34 @@ fn listed(
     Ok(orphans)
 }
 
+/// Whether some file of the destination shows values to somebody who is not to read them: it was written under another policy.
+pub(super) fn shows_values(
+    engine: &Engine,
+    destination: &DestinationPlan,
+) -> Result<bool, EngineError> {
+    let folder = &destination.base_folder;
+    for (group, resource) in destination.secrets.types.iter() {
+        for version in engine.list_directories(&manifest::group_directory(folder, group))? {
+            let directory = manifest::type_directory(folder, group, &version, resource);
+            // Values are the same wherever the object is.
+            let identity = Identity {
+                group: group.to_owned(),
+                version,
+                resource: resource.to_owned(),
+                namespace: String::new(),
+                name: String::new(),
+            };
+            for file in engine.list_files(&directory)? {
+                let text = engine.read(&file.path)?.unwrap_or_default();
+                if destination.is_shown_by(&identity, &text) {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// Files of our path grammar whose type or namespace no rule selects.
 fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orphan>, EngineError> {
     let prefix = match destination.base_folder.as_str() {

@@ -219,6 +219,14 @@ pub(in crate::secrets) fn is_encrypted_for(
             .all(|(_, value)| is_hidden(value))
 }
 
+/// For whom a file is encrypted; `None` where it holds anything that is not.
+pub(in crate::secrets) fn readers(identity: &Identity, file: &Value) -> Option<Recipients> {
+    let age = file[FIELD]["age"].as_array()?;
+    let readers = age.iter().map(|it| it["recipient"].as_str()?.parse().ok());
+    let readers: Recipients = readers.collect::<Option<Vec<_>>>()?.into_iter().collect();
+    is_encrypted_for(identity, file, &readers).then_some(readers)
+}
+
 /// Encrypted, or nothing that SOPS would encrypt.
 pub(in crate::secrets) fn is_hidden(value: &Value) -> bool {
     match value {

@@ -26,7 +26,7 @@ mod recipient;
 mod seed;
 
 pub use file::EncryptError;
-pub(super) use file::{is_encrypted_for, is_ours, strip};
+pub(super) use file::{is_encrypted_for, is_ours, readers, strip};
 pub use recipient::{InvalidRecipient, ParseRecipientsError, Recipient, Recipients};
 
 use bytes::Bytes;

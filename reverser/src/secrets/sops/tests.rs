@@ -95,9 +95,11 @@ fn a_file_is_known_for_what_it_is() {
     let both = for_all(&[ONE, TWO]);
     assert!(is_encrypted_for(&identity("one"), &one, &both));
     assert!(!is_encrypted_for(&identity("one"), &one, &for_all(&[ONE])));
+    assert_eq!(readers(&identity("one"), &one), Some(both.clone()));
     let mut partly = one.clone();
     partly["data"]["b"] = "dg==".into();
     assert!(is_ours(&partly) && !is_encrypted_for(&identity("one"), &partly, &both));
+    assert_eq!(readers(&identity("one"), &partly), None);
     let mut stripped = one.clone();
     strip(&mut stripped);
     assert!(!is_ours(&stripped) && stripped["data"] == one["data"]);
