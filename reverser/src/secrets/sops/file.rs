@@ -1,7 +1,7 @@
 //! A manifest as a SOPS file, and SOPS files looked at.
 //!
 //! The MAC is over *all* values, as SOPS has made it since its beginning, not over the encrypted ones alone (`mac_only_encrypted`, which
-//! releases before 3.9 take for a broken file): so name, namespace and labels can't be changed unnoticed either.
+//! releases before 3.9 take for a broken file): so no name, namespace or label gets another value unnoticed either.
 
 use bytes::Bytes;
 use manifest::{CanonicalizeError, Identity, ParseError};
@@ -19,6 +19,9 @@ const FIELD: &str = "sops";
 
 /// What of every file is encrypted: Flux and everybody's `.sops.yaml` have it so for Secrets.
 const ALWAYS: [&str; 2] = ["data", "stringData"];
+
+/// What else would be encrypted if a field beside metadata had such a name; nobody could tell then whose file it is.
+const OF_METADATA: [&str; 5] = ["annotations", "finalizers", "labels", "name", "namespace"];
 
 /// Part of the MAC, so it must not differ from time to time. When a file was changed, Git says.
 const LAST_MODIFIED: &str = "1970-01-01T00:00:00Z";
@@ -38,6 +41,9 @@ pub enum EncryptError {
     /// Its own field `sops` would be lost.
     #[error("it has a field 'sops' already")]
     HasSops,
+    /// SOPS would encrypt it in metadata as well.
+    #[error("it has a field beside metadata that is named as one of metadata: {0}")]
+    NamedAsMetadata(&'static str),
     /// None of the libraries' own conditions, all of which are about lengths, can fail here.
     #[error("it can't be encrypted")]
     Cipher,
@@ -76,6 +82,9 @@ pub(super) fn encrypt(
     };
     if fields.contains_key(FIELD) {
         return Err(EncryptError::HasSops);
+    }
+    if let Some(name) = OF_METADATA.into_iter().find(|it| fields.contains_key(*it)) {
+        return Err(EncryptError::NamedAsMetadata(name));
     }
     let seed = key.seed(identity, text, recipients);
     let mut walk = Walk {

@@ -120,6 +120,13 @@ fn what_would_be_lost_or_read_by_nobody_is_refused() {
         encryptor.encrypt(&identity("one"), &sops.text, &for_all(&[ONE])),
         Err(EncryptError::HasSops)
     );
+    let beside =
+        json!({"apiVersion": "a/v1", "kind": "A", "metadata": {"name": "one"}, "name": "x"});
+    let text = manifest::canonicalize(&beside).unwrap().text;
+    assert_eq!(
+        encryptor.encrypt(&identity("one"), &text, &for_all(&[ONE])),
+        Err(EncryptError::NamedAsMetadata("name"))
+    );
     let printed = format!("{encryptor:?}");
     assert!(!printed.contains('7'), "{printed}");
 }

@@ -90,14 +90,31 @@ impl Sops {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// As Flux's kustomize-controller does: of JSON, in kustomize's order of keys and with labels of its own, for which it leaves the
+    /// MAC unchecked.
+    pub(super) fn open_as_flux(&self, key: &AgeKey, text: &[u8]) -> Value {
+        let mut object: Value = serde_yaml::from_slice(text).unwrap();
+        object["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"] = "shop".into();
+        let file = self.directory.path().join("built.json");
+        std::fs::write(&file, object.to_string()).unwrap();
+        let opened = self.decrypt_with(key, &["--ignore-mac"], &file).unwrap();
+        assert!(opened["sops"].is_null());
+        opened
+    }
+
     /// `sops -d` with this key and no other. As JSON: the YAML that sops makes of odd texts is not for every reader.
     pub(super) fn decrypt(&self, key: &AgeKey, file: &Path) -> Result<Value, String> {
+        self.decrypt_with(key, &[], file)
+    }
+
+    fn decrypt_with(&self, key: &AgeKey, flags: &[&str], file: &Path) -> Result<Value, String> {
         let Output {
             status,
             stdout,
             stderr,
         } = Command::new(&self.sops)
             .args(["-d", "--output-type", "json"])
+            .args(flags)
             .arg(file)
             .current_dir(self.directory.path())
             .env_clear()
@@ -276,6 +293,11 @@ fn each_recipient_opens_it_and_nobody_else_does() {
     assert_eq!(both, file(&[&two, &one, &two]), "the order does not count");
     for key in [&one, &two] {
         assert_eq!(sops.open(key, &both).unwrap(), object);
+        let of_flux = sops.open_as_flux(key, &both);
+        assert_eq!(
+            (&of_flux["data"], &of_flux["type"]),
+            (&object["data"], &object["type"])
+        );
     }
     let refusal = sops.open(&three, &both).unwrap_err();
     assert!(refusal.contains("data key"), "{refusal}");
