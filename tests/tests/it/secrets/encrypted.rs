@@ -342,8 +342,17 @@ async fn recipients_come_and_go_and_policies_change() {
     let [one, two] = ["one", "two"].map(|name| sops.key(name));
     let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
     let reverser = start(&plane, &sops).await;
-    recipients(&Lab::on(&plane, "recipients").await, &sops, &one, &two).await;
+    let lab = Lab::on(&plane, "recipients").await;
+    recipients(&lab, &sops, &one, &two).await;
     operations(&Lab::on(&plane, "policies").await, &sops, &one).await;
+
+    // Another key: the same values, encrypted once more.
+    let before = lab.secret_file("one", |_| true).await;
+    let opened = lab.opened(&sops, &two, "one").await.unwrap();
+    std::fs::write(sops.directory.path().join("redaction-key"), "z".repeat(40)).unwrap();
+    reverser.restart_reverser().await.unwrap();
+    lab.secret_file("one", |object| object != &before).await;
+    assert_eq!(lab.opened(&sops, &two, "one").await.unwrap(), opened);
     reverser.must_run().unwrap();
     reverser.stop().await.unwrap();
 }
