@@ -22,4 +22,4 @@ pub use path::{
     type_directory,
 };
 pub use sanitize::{Rule, rules, sanitize};
-pub use yaml::{ParseError, parse};
+pub use yaml::{ParseError, keys_in_order, parse};

@@ -31,7 +31,8 @@ pub struct Args {
     #[arg(long, env = "GITOPS_REVERSER_DISCOVERY_EXCLUDE", value_delimiter = ',')]
     pub discovery_exclude: Vec<String>,
 
-    /// A file with the key of the digests that stand for redacted values: 32 bytes at least; without it changes of values don't show
+    /// A file with the key of the digests that stand for redacted values, and of what is encrypted: 32 bytes at least; without it changes
+    /// of values don't show, and nothing is encrypted
     #[arg(long, env = "GITOPS_REVERSER_REDACTION_KEY_FILE")]
     pub redaction_key_file: Option<PathBuf>,
 
@@ -174,15 +175,19 @@ impl Args {
     /// # Errors
     /// If the redaction key can't be used.
     pub fn compile_options(&self) -> Result<CompileOptions, KeyError> {
-        let redactor = match &self.redaction_key_file {
-            Some(path) => read_key(path)?,
-            None => Redactor::default(),
+        let (redactor, encryptor) = match &self.redaction_key_file {
+            Some(path) => {
+                let (redactor, encryptor) = read_key(path)?;
+                (redactor, Some(encryptor))
+            }
+            None => (Redactor::default(), None),
         };
         Ok(CompileOptions {
             allow_file_urls: self.allow_file_urls,
             secrets: Arc::new(Secrets {
                 types: self.sensitive_resources.iter().cloned().collect(),
                 redactor,
+                encryptor,
             }),
             filter: TypeFilter {
                 watch_all: self.watch_all,

@@ -6,13 +6,15 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use tests::assets::{Assets, Tool};
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     Tool::Etcd,
     Tool::KubeApiserver,
     Tool::KubeControllerManager,
     Tool::Kubectl,
     Tool::Helm,
     Tool::Grpcurl,
+    Tool::Sops,
+    Tool::AgeKeygen,
 ];
 
 fn main() -> Result<()> {

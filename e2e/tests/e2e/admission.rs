@@ -304,7 +304,13 @@ async fn credentials_are_used_by_who_may_read_them() {
         &["written in the clear"],
     )
     .await;
-    team.accepts("dora", "GitDestination", destination("Plain", "repo"))
+    let mut encrypt = destination("Encrypt", "repo");
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    encrypt["encryption"] = json!({"ageRecipients": [recipient]});
+    team.refuses("bob", "GitDestination", encrypt.clone(), &["whom you name"])
         .await;
+    for of_dora in [destination("Plain", "repo"), encrypt] {
+        team.accepts("dora", "GitDestination", of_dora).await;
+    }
     rendered.delete(&team.admin).await.unwrap();
 }

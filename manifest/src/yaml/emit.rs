@@ -46,6 +46,17 @@ pub(crate) fn emit(
     Ok(())
 }
 
+/// The keys of the map at this JSON pointer of an object, in the order in which its canonical text has them.
+#[must_use]
+pub fn keys_in_order(pointer: &str, map: &Map<String, Value>) -> Vec<String> {
+    let first = match pointer {
+        "" => FIRST_IN_OBJECT,
+        "/metadata" => FIRST_IN_METADATA,
+        _ => &[],
+    };
+    ordered(map, first).map(|(key, _)| key.to_owned()).collect()
+}
+
 fn is_left_out(map: &Map<String, Value>, cut: Option<&Cut>) -> bool {
     cut.is_some_and(Cut::is_all) || is_empty_map(map, cut)
 }

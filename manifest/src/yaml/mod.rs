@@ -10,6 +10,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use emit::keys_in_order;
 pub(crate) use emit::{TooDeep, emit};
 pub use parse::{ParseError, parse};
 

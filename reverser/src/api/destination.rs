@@ -41,6 +41,8 @@ use super::patterns;
     printcolumn(name = "Pushed", type_ = "date", json_path = ".status.lastPushTime")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(patterns::ENCRYPTION_RULE)
+    .message("secretPolicy Encrypt needs spec.encryption with ageRecipients, recipientsFrom, or both"))]
 pub struct GitDestinationSpec {
     /// The GitRepoConfig.
     pub repo_ref: RepoRef,
@@ -56,6 +58,9 @@ pub struct GitDestinationSpec {
     /// What becomes of Secrets.
     #[serde(default)]
     pub secret_policy: SecretPolicy,
+    /// For whom Secrets are encrypted, under secretPolicy Encrypt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionSettings>,
     /// The id of the cluster that this folder belonged to before, when this one is to own it now.
     /// The status names the id when it is needed.
     #[schemars(length(min = 1, max = 64))]
@@ -83,8 +88,35 @@ pub enum SecretPolicy {
     Redact,
     /// They are not written.
     Omit,
+    /// They are written as SOPS files for age recipients: who has a private key decrypts them with `sops`, or Flux does.
+    Encrypt,
     /// They are written as they are: everybody who can read the repository can read them.
     Plain,
+}
+
+/// Who can decrypt: everybody who is named in either place.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionSettings {
+    /// age public keys, as age-keygen prints them.
+    #[schemars(length(max = 32), inner(regex(pattern = patterns::AGE_RECIPIENT)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub age_recipients: Vec<String>,
+    /// A Secret in the same namespace that lists more of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients_from: Option<RecipientsRef>,
+}
+
+/// Public keys in a Secret, one on a line; lines that begin with `#` don't count.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, JsonSchema)]
+pub struct RecipientsRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = patterns::NAME))]
+    pub name: String,
+    /// The key of its data; `recipients` where none is given.
+    #[schemars(length(min = 1, max = 253), regex(pattern = patterns::DATA_KEY))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// What was written, and what waits.

@@ -20,7 +20,8 @@ mod rule;
 
 pub use conditions::{Condition, ConditionStatus, Conditions, READY, RECONCILING, STALLED};
 pub use destination::{
-    DestinationStatus, GitDestination, GitDestinationSpec, RepoRef, SecretPolicy,
+    DestinationStatus, EncryptionSettings, GitDestination, GitDestinationSpec, RecipientsRef,
+    RepoRef, SecretPolicy,
 };
 pub use repo::{
     CommitSettings, Committer, GitRepoConfig, GitRepoConfigSpec, PushSettings, RepoStatus,

@@ -53,3 +53,14 @@ pub(super) const COMMITTER: &str = r#"^[^<>\p{C}]*[^<>\p{C}\s.,:;"'\\][^<>\p{C}]
 
 /// The same for an address, which has no white space.
 pub(super) const COMMITTER_EMAIL: &str = r#"^[^<>\s\p{C}]*[^<>\p{C}\s.,:;"'\\][^<>\s\p{C}]*$"#;
+
+/// An age X25519 recipient: `age`, and 58 digits of bech32. The checksum is left to us.
+pub(super) const AGE_RECIPIENT: &str = "^age1[02-9ac-hj-np-z]{58}$";
+
+/// A key of a Secret's data.
+pub(super) const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
+
+/// There is somebody to encrypt for.
+pub(super) const ENCRYPTION_RULE: &str = "!has(self.secretPolicy) || self.secretPolicy != 'Encrypt' \
+    || (has(self.encryption) && (has(self.encryption.recipientsFrom) \
+    || (has(self.encryption.ageRecipients) && self.encryption.ageRecipients.size() > 0)))";

@@ -351,7 +351,7 @@ impl Conductor {
     }
 }
 
-/// Which objects there are and which generation of each: what a plan depends on.
+/// Which objects there are and which generation of each, and the recipients of Secrets: what a plan depends on.
 fn fingerprint(configuration: &Configuration) -> Vec<String> {
     let of = |object: &kube::api::DynamicObject| {
         format!(
@@ -364,7 +364,9 @@ fn fingerprint(configuration: &Configuration) -> Vec<String> {
     let destinations = configuration.destinations.values().map(|o| of(&o.object));
     let rules = configuration.rules.values().map(|o| of(&o.object));
     let cluster_rules = configuration.cluster_rules.values().map(|o| of(&o.object));
-    repos
+    let recipients = std::iter::once(format!("{:?}", configuration.recipients));
+    recipients
+        .chain(repos)
         .chain(destinations)
         .chain(rules)
         .chain(cluster_rules)

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::recipients::FoundRecipients;
 use crate::api::{
     ClusterWatchRule, ClusterWatchRuleSpec, GitDestination, GitDestinationSpec, GitRepoConfig,
     GitRepoConfigSpec, WatchRule, WatchRuleSpec,
@@ -100,6 +101,8 @@ pub struct Configuration {
     pub rules: BTreeMap<(String, String), ConfigObject<WatchRuleSpec>>,
     /// ClusterWatchRules; the namespace is empty.
     pub cluster_rules: BTreeMap<(String, String), ConfigObject<ClusterWatchRuleSpec>>,
+    /// From the Secrets that destinations name.
+    pub recipients: FoundRecipients,
 }
 
 impl Configuration {

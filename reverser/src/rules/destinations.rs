@@ -7,11 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::compile::CompileOptions;
 use super::configuration::{ConfigObject, Configuration, Kind, ObjectKey};
 use super::plan::{BranchKey, DestinationPlan, Plan};
+use super::recipients::RecipientsSource;
 use super::verdict::{finding, invalid, ready, stalled};
-use crate::api::{Conditions, GitDestinationSpec, GitRepoConfigSpec, PushSettings};
+use crate::api::{Conditions, GitDestinationSpec, GitRepoConfigSpec, PushSettings, SecretPolicy};
 use crate::change::DestinationKey;
 use crate::commit::{CommitOptions, Signature};
 use crate::git::{RepoUrl, Scheme, check_path, is_branch_name};
+use crate::secrets::{Recipient, Recipients};
 use crate::workers::BatchLimits;
 
 pub(super) type Repos<'a> =
@@ -61,7 +63,7 @@ pub(super) fn check_destinations(
             namespace: namespace.clone(),
             name: name.clone(),
         };
-        let checked = check_destination(&key, object, repos, options);
+        let checked = check_destination(&key, object, configuration, repos, options);
         let conditions = checked.as_ref().map_or_else(Clone::clone, |_| ready());
         plan.findings
             .insert(destination_object(&key), finding(conditions));
@@ -83,6 +85,7 @@ fn destination_object(key: &DestinationKey) -> ObjectKey {
 fn check_destination(
     key: &DestinationKey,
     object: &ConfigObject<GitDestinationSpec>,
+    configuration: &Configuration,
     repos: &Repos<'_>,
     options: &CompileOptions,
 ) -> Result<DestinationPlan, Conditions> {
@@ -140,6 +143,7 @@ fn check_destination(
             format!("baseFolder must be a relative path that stays in the repository: {error}"),
         ));
     }
+    let recipients = recipients(key, spec, configuration, options)?;
     let signing_secret = repo.signing_secret().map(ToOwned::to_owned);
     Ok(DestinationPlan {
         key: key.clone(),
@@ -161,6 +165,7 @@ fn check_destination(
         signing_secret,
         base_folder: spec.base_folder.clone(),
         secret_policy: spec.secret_policy,
+        recipients,
         secrets: options.secrets.clone(),
         take_over: spec.take_over.clone(),
         limits: limits(repo.push.as_ref(), options.limits),
@@ -168,6 +173,47 @@ fn check_destination(
         selections: BTreeMap::new(),
         resolved: true,
     })
+}
+
+/// Who can decrypt what the destination writes. One who can't be encrypted for makes all of it wait: what is left would be another list
+/// than the one that was asked for.
+fn recipients(
+    key: &DestinationKey,
+    spec: &GitDestinationSpec,
+    configuration: &Configuration,
+    options: &CompileOptions,
+) -> Result<Recipients, Conditions> {
+    if spec.secret_policy != SecretPolicy::Encrypt {
+        return Ok(Recipients::default());
+    }
+    if options.secrets.encryptor.is_none() {
+        return Err(stalled(
+            "NoEncryptionKey",
+            "secretPolicy Encrypt needs the key of --redaction-key-file (chart: reverser.redactionKeyFile)",
+        ));
+    }
+    let mut all = Vec::new();
+    let listed = spec.encryption.iter().flat_map(|it| &it.age_recipients);
+    for (index, recipient) in listed.enumerate() {
+        all.push(recipient.parse::<Recipient>().map_err(|error| {
+            stalled(
+                "InvalidRecipients",
+                format!("spec.encryption.ageRecipients[{index}]: {error}"),
+            )
+        })?);
+    }
+    if let Some(source) = RecipientsSource::of(&key.namespace, spec) {
+        let found = configuration.recipients.get(&source).cloned();
+        let found = found.unwrap_or_else(|| Err(source.unreadable("it was not asked for yet")))?;
+        all.extend(found.iter().cloned());
+    }
+    if all.is_empty() {
+        return Err(stalled(
+            "InvalidRecipients",
+            "secretPolicy Encrypt needs somebody to encrypt for: spec.encryption",
+        ));
+    }
+    Ok(all.into_iter().collect())
 }
 
 fn limits(push: Option<&PushSettings>, flags: BatchLimits) -> BatchLimits {

@@ -13,7 +13,7 @@ use crate::change::DestinationKey;
 use crate::commit::CommitOptions;
 use crate::discovery::ServedType;
 use crate::git::RepoUrl;
-use crate::secrets::{RedactError, Redactor, Secrets};
+use crate::secrets::{HideError, Recipients, Secrets};
 use crate::workers::BatchLimits;
 
 /// One branch of one repository: what a Git worker is for.
@@ -66,6 +66,8 @@ pub struct DestinationPlan {
     pub base_folder: String,
     /// What becomes of Secrets.
     pub secret_policy: SecretPolicy,
+    /// Who can decrypt them, under secretPolicy Encrypt; nobody under another one.
+    pub recipients: Recipients,
     /// Whose values are secret, and how they are hidden; the same for all destinations.
     pub secrets: Arc<Secrets>,
     /// The cluster that the folder may be taken over from.
@@ -98,26 +100,68 @@ impl DestinationPlan {
     ///
     /// # Errors
     /// Where its values can't be hidden: it must not be written then.
-    pub fn text(&self, identity: &Identity, canonical: &Bytes) -> Result<Bytes, RedactError> {
-        if self.treats(SecretPolicy::Redact, &identity.group, &identity.resource) {
-            self.secrets.redactor.redact(identity, canonical)
-        } else {
-            Ok(canonical.clone())
+    pub fn text(&self, identity: &Identity, canonical: &Bytes) -> Result<Bytes, HideError> {
+        if !self.is_sensitive(identity) {
+            return Ok(canonical.clone());
+        }
+        let (policy, recipients) = (self.secret_policy, &self.recipients);
+        self.secrets.hide(policy, recipients, identity, canonical)
+    }
+
+    /// What a file of an object that is gone becomes, where the rules keep it and the policy would not have written it so. `None`
+    /// where it is left as it is.
+    ///
+    /// # Errors
+    /// Where its values can't be hidden.
+    pub fn hidden(&self, identity: &Identity, file: &[u8]) -> Result<Option<Bytes>, HideError> {
+        if !self.is_sensitive(identity) {
+            return Ok(None);
+        }
+        let (policy, recipients) = (self.secret_policy, &self.recipients);
+        self.secrets.hide_file(policy, recipients, identity, file)
+    }
+
+    /// Whether a file is not as the policy wants it: it was written under another one, or for others to read.
+    #[must_use]
+    pub fn is_of_another_policy(&self, identity: &Identity, file: &[u8]) -> bool {
+        self.is_sensitive(identity)
+            && !self
+                .secrets
+                .is_as_wanted(self.secret_policy, &self.recipients, identity, file)
+    }
+
+    /// Whether somebody can read a file who is not to read what is written here.
+    #[must_use]
+    pub fn is_shown_by(&self, identity: &Identity, file: &[u8]) -> bool {
+        self.is_sensitive(identity)
+            && self
+                .secrets
+                .shows_more(self.secret_policy, &self.recipients, identity, file)
+    }
+
+    /// Whether secret values are written here as they were under `old`.
+    #[must_use]
+    pub fn hides_as(&self, old: &Self) -> bool {
+        self.secret_policy == old.secret_policy && self.recipients == old.recipients
+    }
+
+    /// Whether what was written under `old` may be read by somebody who is not to read it now.
+    #[must_use]
+    pub fn hides_more_than(&self, old: &Self) -> bool {
+        match old.secret_policy {
+            SecretPolicy::Plain => self.secret_policy != SecretPolicy::Plain,
+            SecretPolicy::Encrypt => match self.secret_policy {
+                SecretPolicy::Plain => false,
+                SecretPolicy::Encrypt => !old.recipients.are_all_in(&self.recipients),
+                SecretPolicy::Redact | SecretPolicy::Omit => true,
+            },
+            SecretPolicy::Redact | SecretPolicy::Omit => false,
         }
     }
 
-    /// Whether a file is not as the policy wants it: it was written under another one.
-    #[must_use]
-    pub fn is_of_another_policy(&self, identity: &Identity, file: &[u8]) -> bool {
+    fn is_sensitive(&self, identity: &Identity) -> bool {
         let (group, resource) = (&identity.group, &identity.resource);
-        if !self.secrets.types.contains(group, resource) {
-            return false;
-        }
-        match self.secret_policy {
-            SecretPolicy::Redact => Redactor::holds_values(identity, file),
-            SecretPolicy::Omit => true,
-            SecretPolicy::Plain => !Redactor::holds_values(identity, file),
-        }
+        self.secrets.types.contains(group, resource)
     }
 }
 
@@ -180,7 +224,7 @@ impl Subscription {
         new.uid != old.uid
             || new.branch != old.branch
             || new.base_folder != old.base_folder
-            || new.secret_policy != old.secret_policy
+            || !new.hides_as(old)
             || new.take_over != old.take_over
             || self.selection.everywhere != before.selection.everywhere
             || self.selection.namespaces != before.selection.namespaces

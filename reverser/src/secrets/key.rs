@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Redactor;
+use super::{Encryptor, Redactor};
 
 /// As many bytes as HMAC-SHA-256 gives: a shorter key is its weakest point (RFC 2104, section 3).
 const MIN_BYTES: usize = 32;
@@ -26,11 +26,11 @@ pub enum KeyError {
     },
 }
 
-/// A redactor with the key in this file: all its bytes but white space at both ends, which editors and shells add.
+/// What needs the key in this file: all its bytes but white space at both ends, which editors and shells add.
 ///
 /// # Errors
 /// If the file can't be read or holds less than 32 bytes.
-pub fn read_key(path: &Path) -> Result<Redactor, KeyError> {
+pub fn read_key(path: &Path) -> Result<(Redactor, Encryptor), KeyError> {
     let bytes = std::fs::read(path).map_err(|source| KeyError::Unreadable {
         path: path.to_owned(),
         source,
@@ -41,7 +41,7 @@ pub fn read_key(path: &Path) -> Result<Redactor, KeyError> {
             path: path.to_owned(),
         });
     }
-    Ok(Redactor::with_key(key))
+    Ok((Redactor::with_key(key), Encryptor::with_key(key)))
 }
 
 #[cfg(test)]
@@ -58,7 +58,10 @@ mod tests {
         std::fs::write(&path, format!("{}\n", "k".repeat(32))).unwrap();
         assert_eq!(
             read_key(&path).unwrap(),
-            Redactor::with_key("k".repeat(32).as_bytes())
+            (
+                Redactor::with_key("k".repeat(32).as_bytes()),
+                Encryptor::with_key("k".repeat(32).as_bytes())
+            )
         );
     }
 }

@@ -4,12 +4,18 @@
 //! so that no queue, clone or temporary file of one that redacts ever holds a value.
 
 mod key;
+mod policy;
 mod redact;
 mod sensitive;
+mod sops;
 
 pub use key::{KeyError, read_key};
+pub use policy::HideError;
 pub use redact::{RedactError, Redactor};
 pub use sensitive::{ParseTypeError, SensitiveType, SensitiveTypes};
+pub use sops::{
+    EncryptError, Encryptor, InvalidRecipient, ParseRecipientsError, Recipient, Recipients,
+};
 
 /// From flags, for all destinations.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,4 +24,6 @@ pub struct Secrets {
     pub types: SensitiveTypes,
     /// Hides them.
     pub redactor: Redactor,
+    /// Encrypts them; without a key nothing is.
+    pub encryptor: Option<Encryptor>,
 }

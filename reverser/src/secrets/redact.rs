@@ -133,7 +133,7 @@ impl Redactor {
     }
 }
 
-fn is_kept(identity: &Identity, field: &str) -> bool {
+pub(super) fn is_kept(identity: &Identity, field: &str) -> bool {
     KEPT.contains(&field)
         || (is_secret(&identity.group, &identity.resource) && KEPT_OF_SECRET.contains(&field))
 }
@@ -148,7 +148,7 @@ fn is_clear(value: &Value) -> bool {
 }
 
 /// A segment of a JSON pointer (RFC 6901, section 3).
-fn escaped(field: &str) -> String {
+pub(super) fn escaped(field: &str) -> String {
     field.replace('~', "~0").replace('/', "~1")
 }
 

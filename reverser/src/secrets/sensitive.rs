@@ -33,6 +33,13 @@ impl SensitiveTypes {
                 .iter()
                 .any(|it| it.group == group && it.resource == resource)
     }
+
+    /// Group and resource of each.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.0.iter();
+        std::iter::once(("", "secrets"))
+            .chain(named.map(|it| (it.group.as_str(), it.resource.as_str())))
+    }
 }
 
 impl FromIterator<SensitiveType> for SensitiveTypes {

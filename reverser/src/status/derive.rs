@@ -189,7 +189,7 @@ fn secrets(plan: &DestinationPlan) -> (&'static str, &'static str) {
             SYNCED,
             "; there is no redaction key (--redaction-key-file), so that changes of Secrets' values don't show",
         ),
-        SecretPolicy::Redact | SecretPolicy::Omit => (SYNCED, ""),
+        SecretPolicy::Redact | SecretPolicy::Omit | SecretPolicy::Encrypt => (SYNCED, ""),
     }
 }
 

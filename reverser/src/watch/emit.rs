@@ -287,7 +287,7 @@ fn content_for(
     {
         Ok(content) => Some(content),
         Err(error) => {
-            warn!(object = %identity, destination = %destination.key, %error, "its values can't be redacted; it is not written");
+            warn!(object = %identity, destination = %destination.key, %error, "its values can't be hidden; it is not written");
             None
         }
     }

@@ -25,7 +25,7 @@ use crate::discovery::{Catalog, Refresher};
 use crate::introspection::{IntrospectionService, Sources};
 use crate::leadership::{Elector, ElectorError, Fence, LeadershipMetrics, Role, RoleLabel};
 use crate::observe::{Health, Metrics, serve_health, serve_metrics};
-use crate::rules::{Configuration, ConfigurationWatcher};
+use crate::rules::{Configuration, ConfigurationWatcher, RecipientsReader};
 use crate::status::{StatusBoard, StatusWriter};
 use crate::watch::Shared;
 use crate::workers::{Prober, WorkerSettings, Workers};
@@ -74,7 +74,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     // Latest values: who reads late misses nothing but what is outdated.
-    let (configuration, configurations) = watch::channel(None::<Arc<Configuration>>);
+    let (configuration, incomplete) = watch::channel(None::<Arc<Configuration>>);
+    let (completed, configurations) = watch::channel(None::<Arc<Configuration>>);
     let (catalog, catalogs) = watch::channel(Arc::new(Catalog::default()));
     let (interest, interests) = watch::channel(Arc::default());
     let (acknowledged, acknowledgements) = watch::channel(0_u64);
@@ -188,6 +189,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             ConfigurationWatcher::new(client.clone(), configuration)
                 .run()
                 .map(ended("the configuration watch")),
+        );
+        parts.spawn(
+            RecipientsReader::new(client.clone(), incomplete, completed)
+                .run()
+                .map(ended("the reader of recipients")),
         );
         parts.spawn(conductor.run().map(|result| (CONDUCTOR, result)));
         if let Some(candidate) = &candidate {

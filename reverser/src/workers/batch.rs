@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use git2::Oid;
 use manifest::{Identity, SpecHash};
 
@@ -186,7 +185,7 @@ fn is_of_another_policy(
 }
 
 /// Deletes of files whose objects are not live. Whoever deleted them while nobody watched may
-/// still be known, by the content that the file holds (not of redacted ones). What the rules keep is redacted where it must be.
+/// still be known, by the content that the file holds (not of hidden ones). What the rules keep is hidden where it must be.
 fn swept(
     overlay: &mut Overlay<'_>,
     sweep: &Sweep,
@@ -203,14 +202,8 @@ fn swept(
         let Some(identity) = orphan.identity(&text) else {
             continue;
         };
-        if orphan.redact_only {
-            changes.extend(redacted(
-                overlay,
-                sweep,
-                orphan.path,
-                identity,
-                &text.into(),
-            ));
+        if orphan.hide_only {
+            changes.extend(hidden(overlay, sweep, orphan.path, identity, &text));
             continue;
         }
         let sighting = Sighting {
@@ -241,20 +234,17 @@ fn swept(
     Ok(changes)
 }
 
-/// What the rules keep of an object that is gone, without its values. `None` where it holds none, and where it can't be
-/// read: that file is none of ours.
-fn redacted(
+/// What the rules keep of an object that is gone, without its values in the clear. `None` where it holds none, and where it can't
+/// be read: that file is none of ours.
+fn hidden(
     overlay: &mut Overlay<'_>,
     sweep: &Sweep,
     path: String,
     identity: Identity,
-    text: &Bytes,
+    text: &[u8],
 ) -> Option<Change> {
     let destination = &sweep.destination;
-    if !destination.is_of_another_policy(&identity, text) {
-        return None;
-    }
-    let content = destination.text(&identity, text).ok()?;
+    let content = destination.hidden(&identity, text).ok()??;
     overlay
         .changed
         .insert(path.clone(), Some(blob_id(&content)));
@@ -287,11 +277,11 @@ pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
             } = &write.change.identity;
             let secret = new.secrets.types.contains(group, resource);
             let written = write.change.content.is_some();
-            !(secret && written && new.secret_policy != old.secret_policy)
+            !(secret && written && !new.hides_as(old))
         }
         Item::Sweep(sweep) => match &sweep.unit {
             Unit::Unselected => new.resolved && new.selections == old.selections,
-            Unit::Listed { .. } => new.secret_policy == old.secret_policy,
+            Unit::Listed { .. } => new.hides_as(old),
         },
         Item::Listed(_) => true,
     }

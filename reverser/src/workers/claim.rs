@@ -143,6 +143,7 @@ pub(super) mod tests {
             signing_secret: None,
             base_folder: "live".to_owned(),
             secret_policy: SecretPolicy::Omit,
+            recipients: Default::default(),
             secrets: Arc::default(),
             take_over: take_over.map(ToOwned::to_owned),
             limits: BatchLimits {

@@ -11,6 +11,7 @@ mod limits;
 mod prober;
 mod queue;
 mod registry;
+mod sops_config;
 mod step;
 mod sweep;
 mod worker;

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::credentials::Access;
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
-use super::{Portion, UnpushedLimits, batch, claim};
+use super::{Portion, UnpushedLimits, batch, claim, sops_config, sweep};
 use crate::api::SecretPolicy;
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, DestinationKey};
@@ -168,7 +168,9 @@ impl Work {
     ) -> Result<(), RoundError> {
         // A round begins with what may be a replay, in opening the clone or in looking what the remote has.
         context.permit.check()?;
-        self.open(context, options)?;
+        if self.open(context, options)? {
+            self.forget_resumed_values(context, plan)?;
+        }
         self.forget_values(plan)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
@@ -221,7 +223,8 @@ impl Work {
         at_bound
     }
 
-    fn open(&mut self, context: &Context, options: EngineOptions) -> Result<(), EngineError> {
+    /// Whether the clone was opened just now.
+    fn open(&mut self, context: &Context, options: EngineOptions) -> Result<bool, EngineError> {
         self.fresh = false;
         match &mut self.engine {
             Some(engine) => engine.set_options(options),
@@ -232,6 +235,28 @@ impl Work {
                 // Refusals stay, to be looked at again.
                 self.claims.retain(|_, (_, held)| !*held);
                 self.fresh = true;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The same for what an earlier process has committed and not pushed: under which policy, its files tell. Everything is compared
+    /// afresh anyway.
+    fn forget_resumed_values(
+        &mut self,
+        context: &Context,
+        plan: &[Arc<DestinationPlan>],
+    ) -> Result<(), EngineError> {
+        let Some(engine) = self.engine.as_mut().filter(|e| e.has_unpushed()) else {
+            return Ok(());
+        };
+        for destination in plan {
+            if sweep::shows_values(engine, destination)? {
+                let commits = engine.unpushed();
+                warn!(branch = %context.key, destination = %destination.key, commits,
+                    "dropped what was not pushed: it shows Secrets to more than its policy does now");
+                return engine.drop_unpushed();
             }
         }
         Ok(())
@@ -252,13 +277,15 @@ impl Work {
         Ok(())
     }
 
-    /// Drops what waits for the remote where a destination wrote Secrets in the clear and is no longer to: what was not
-    /// pushed need not become history. Its folder is found moved then, and all of it compared afresh.
+    /// Drops what waits for the remote where a destination wrote Secrets in the clear and is no longer to, or for a recipient who has
+    /// left: what was not pushed need not become history. Its folder is found moved then, and all of it compared afresh.
     fn forget_values(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
         let switched = |key: &DestinationKey, old: &DestinationPlan| {
-            let hides = |d: &&Arc<DestinationPlan>| d.secret_policy != SecretPolicy::Plain;
-            old.secret_policy == SecretPolicy::Plain
-                && plan.iter().filter(hides).any(|d| d.key == *key)
+            match plan.iter().find(|d| d.key == *key) {
+                Some(new) => new.hides_more_than(old),
+                // Stalled, perhaps because it can't be encrypted as wanted. What is behind it is compared afresh when it is back.
+                None => old.secret_policy == SecretPolicy::Plain,
+            }
         };
         let claims = self.claims.len();
         self.claims.retain(|key, (old, _)| !switched(key, old));
@@ -490,6 +517,33 @@ impl Work {
             self.claims
                 .insert(key.clone(), (destination.clone(), refusal.is_none()));
             context.board.refusal(key, refusal);
+        }
+        self.configure_sops(plan)
+    }
+
+    /// Writes, rewrites or removes `.sops.yaml` where the batch writes to a folder of ours.
+    fn configure_sops(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
+        let keys: BTreeSet<&DestinationKey> = self
+            .batch
+            .iter()
+            .map(|item| &item.destination().key)
+            .collect();
+        // As the plan has it now: items may be of an earlier one.
+        for destination in plan.iter().filter(|d| keys.contains(&d.key)) {
+            if !self
+                .claims
+                .get(&destination.key)
+                .is_some_and(|(_, held)| *held)
+            {
+                continue;
+            }
+            let found = engine.read(&sops_config::path(&destination.base_folder))?;
+            if let Some(plan) = sops_config::plan(destination, found.as_deref()) {
+                engine.commit(plan)?;
+            }
         }
         Ok(())
     }

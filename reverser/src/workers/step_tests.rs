@@ -372,3 +372,117 @@ fn secrets_in_the_clear_that_wait_are_dropped_when_they_are_to_be_hidden() {
     bench.rounds_until_all_is_pushed();
     assert_eq!(bench.content("two"), "redacted");
 }
+
+/// Two recipients; the shorter list comes first in neither order.
+const RECIPIENTS: [&str; 2] = [
+    "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+    "age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z",
+];
+
+#[test]
+fn what_waits_is_dropped_where_fewer_may_read_it_now_and_kept_where_more_may() {
+    let encrypted = |plan: &DestinationPlan, recipients: &[&str]| DestinationPlan {
+        secret_policy: SecretPolicy::Encrypt,
+        recipients: recipients.iter().map(|it| it.parse().unwrap()).collect(),
+        ..plan.clone()
+    };
+    let plain = |plan: &DestinationPlan| DestinationPlan {
+        secret_policy: SecretPolicy::Plain,
+        ..plan.clone()
+    };
+    // What a plan becomes, `None` for a destination that is stalled and whose branch goes on for another one.
+    type Plans<'a> = [Box<dyn Fn(&DestinationPlan) -> Option<DestinationPlan> + 'a>; 2];
+    let cases: [(Plans<'_>, bool); 5] = [
+        (
+            [
+                Box::new(|it| Some(plain(it))),
+                Box::new(|it| Some(encrypted(it, &RECIPIENTS))),
+            ],
+            true,
+        ),
+        ([Box::new(|it| Some(plain(it))), Box::new(|_| None)], true),
+        (
+            [
+                Box::new(|it| Some(encrypted(it, &RECIPIENTS))),
+                Box::new(|it| Some(encrypted(it, &RECIPIENTS[..1]))),
+            ],
+            true,
+        ),
+        (
+            [
+                Box::new(|it| Some(encrypted(it, &RECIPIENTS[1..]))),
+                Box::new(|it| Some(encrypted(it, &RECIPIENTS))),
+            ],
+            false,
+        ),
+        (
+            [
+                Box::new(|it| Some(encrypted(it, &RECIPIENTS))),
+                Box::new(|it| Some(plain(it))),
+            ],
+            false,
+        ),
+    ];
+    for (index, ([before, after], dropped)) in cases.into_iter().enumerate() {
+        let mut bench = Bench::new(UnpushedLimits::default());
+        let original = bench.plan[0].clone();
+        bench.plan = vec![Arc::new(before(&original).unwrap())];
+        bench.change("one", "1", "alice");
+        bench.rounds_until_all_is_pushed();
+        bench.remote_goes_away();
+        bench.change("two", "2", "alice");
+        assert!(bench.round().outcome.is_err());
+        assert_eq!(bench.unpushed().0, 1, "{index}");
+        let other = || {
+            let mut other = (*original).clone();
+            other.key.name = "other".to_owned();
+            other.base_folder = "elsewhere".to_owned();
+            other
+        };
+        bench.plan = vec![Arc::new(after(&original).unwrap_or_else(other))];
+        let _ = bench.round();
+        assert_eq!(bench.unpushed().0 == 0, dropped, "{index}");
+    }
+}
+
+#[test]
+fn what_an_earlier_process_left_is_dropped_where_it_shows_values_that_are_to_be_hidden() {
+    let text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: two\ndata:\n  k: dg==\n";
+    for (policy, kept) in [
+        (SecretPolicy::Plain, true),
+        (SecretPolicy::Redact, false),
+        (SecretPolicy::Encrypt, false),
+        (SecretPolicy::Omit, false),
+    ] {
+        let mut bench = Bench::new(UnpushedLimits::default());
+        let with = |bench: &mut Bench, secret_policy| {
+            let destination = DestinationPlan {
+                secret_policy,
+                ..(*bench.plan[0]).clone()
+            };
+            bench.plan = vec![Arc::new(destination)];
+        };
+        with(&mut bench, SecretPolicy::Plain);
+        bench.change("one", "1", "alice");
+        bench.rounds_until_all_is_pushed();
+        bench.remote_goes_away();
+        let mut secret = write(&bench.plan[0], "two", text, "alice");
+        secret.change.identity.resource = "secrets".to_owned();
+        secret.change.path = manifest::file_path("live", &secret.change.identity);
+        let path = secret.change.path.clone();
+        bench.context.queue.push(Item::Write(Box::new(secret)));
+        assert!(bench.round().outcome.is_err());
+        assert_eq!(bench.unpushed().0, 1);
+
+        // Killed, and started again with another policy, once the remote is back.
+        bench.work = Work::default();
+        with(&mut bench, policy);
+        bench.remote_comes_back();
+        bench.round().outcome.unwrap();
+        let files = git(
+            &bench.bed.remote(),
+            &["ls-tree", "-r", "--name-only", "main"],
+        );
+        assert_eq!(files.contains(&path), kept, "{policy:?}: {files}");
+    }
+}

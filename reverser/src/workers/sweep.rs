@@ -16,7 +16,7 @@ use crate::rules::{DestinationPlan, TypeSelection};
 pub(super) struct Orphan {
     pub(super) path: String,
     /// The rules keep it, but not the values that it may hold from under another secretPolicy.
-    pub(super) redact_only: bool,
+    pub(super) hide_only: bool,
     group: String,
     version: String,
     resource: String,
@@ -85,7 +85,9 @@ fn listed(
     let served = &selection.served;
     // A change of secretPolicy rewrites files whatever the operations.
     let omitted = destination.omits(&served.group, &served.resource);
-    let redacted = destination.treats(SecretPolicy::Redact, &served.group, &served.resource);
+    let hidden = [SecretPolicy::Redact, SecretPolicy::Encrypt]
+        .into_iter()
+        .any(|policy| destination.treats(policy, &served.group, &served.resource));
     let group_directory = manifest::group_directory(&destination.base_folder, &served.group);
     let mut orphans = Vec::new();
     for version in engine.list_directories(&group_directory)? {
@@ -116,7 +118,7 @@ fn listed(
             };
             let goes = omitted || operations.allows(Operation::Delete);
             if other_namespace
-                || !(goes || redacted)
+                || !(goes || hidden)
                 || !manifest::is_manifest_file_name(name)
                 || is_live(&file.path)
             {
@@ -124,7 +126,7 @@ fn listed(
             }
             orphans.push(Orphan {
                 path: file.path.clone(),
-                redact_only: !goes,
+                hide_only: !goes,
                 group: served.group.clone(),
                 version: version.clone(),
                 resource: served.resource.clone(),
@@ -132,6 +134,34 @@ fn listed(
         }
     }
     Ok(orphans)
+}
+
+/// Whether some file of the destination shows values to somebody who is not to read them: it was written under another policy.
+pub(super) fn shows_values(
+    engine: &Engine,
+    destination: &DestinationPlan,
+) -> Result<bool, EngineError> {
+    let folder = &destination.base_folder;
+    for (group, resource) in destination.secrets.types.iter() {
+        for version in engine.list_directories(&manifest::group_directory(folder, group))? {
+            let directory = manifest::type_directory(folder, group, &version, resource);
+            // Values are the same wherever the object is.
+            let identity = Identity {
+                group: group.to_owned(),
+                version,
+                resource: resource.to_owned(),
+                namespace: String::new(),
+                name: String::new(),
+            };
+            for file in engine.list_files(&directory)? {
+                let text = engine.read(&file.path)?.unwrap_or_default();
+                if destination.is_shown_by(&identity, &text) {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Files of our path grammar whose type or namespace no rule selects.
@@ -169,7 +199,7 @@ fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orph
         }
         orphans.push(Orphan {
             path: file.path.clone(),
-            redact_only: false,
+            hide_only: false,
             group: group.to_owned(),
             version: version.to_owned(),
             resource: resource.to_owned(),

@@ -236,6 +236,8 @@ mod tests {
             Tool::Kubectl,
             Tool::Helm,
             Tool::Grpcurl,
+            Tool::Sops,
+            Tool::AgeKeygen,
         ] {
             let build = Build::of(tool, &assets.modules.join(tool.set())).unwrap();
             assert!(

@@ -17,6 +17,10 @@ pub enum Tool {
     Helm,
     /// grpcurl, which talks to the introspection API as an operator would.
     Grpcurl,
+    /// sops, which decrypts what is written encrypted.
+    Sops,
+    /// age-keygen, which makes the keys for that.
+    AgeKeygen,
 }
 
 /// Which control plane tests run against: `GITOPS_REVERSER_KUBERNETES`.
@@ -66,6 +70,8 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::Grpcurl => "grpcurl",
+            Self::Sops => "sops",
+            Self::AgeKeygen => "age-keygen",
         }
     }
 
@@ -78,6 +84,7 @@ impl Tool {
             }
             Self::Helm => "helm",
             Self::Grpcurl => "grpcurl",
+            Self::Sops | Self::AgeKeygen => "sops",
         }
     }
 
@@ -90,6 +97,8 @@ impl Tool {
             }
             Self::Helm => "helm.sh/helm/v3",
             Self::Grpcurl => "github.com/fullstorydev/grpcurl",
+            Self::Sops => "github.com/getsops/sops/v3",
+            Self::AgeKeygen => "filippo.io/age",
         }
     }
 
@@ -106,9 +115,9 @@ impl Tool {
         match self {
             Self::KubeApiserver => "6 minutes",
             Self::KubeControllerManager => "2 minutes after kube-apiserver's 6",
-            Self::Helm => "3 minutes",
+            Self::Helm | Self::Sops => "3 minutes",
             Self::Kubectl => "a minute after kube-apiserver's 6",
-            Self::Etcd | Self::Grpcurl => "a minute",
+            Self::Etcd | Self::Grpcurl | Self::AgeKeygen => "a minute",
         }
     }
 

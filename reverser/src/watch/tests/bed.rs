@@ -236,6 +236,7 @@ pub(super) fn subscriber(key: &WatchKey, name: &str, cause: Cause) -> Subscriber
         signing_secret: None,
         base_folder: name.to_owned(),
         secret_policy: SecretPolicy::Omit,
+        recipients: Default::default(),
         secrets: Arc::default(),
         take_over: None,
         limits: BatchLimits::default(),

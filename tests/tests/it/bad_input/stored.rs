@@ -24,7 +24,7 @@ async fn objects_from_before_the_schema() {
         eventually(PATIENCE, || lab.apply::<WatchRule>(name, spec.clone())).await;
     }
     lab.destination("up", json!({"baseFolder": "../up"})).await;
-    lab.destination("policy", json!({"secretPolicy": "Encrypt"}))
+    lab.destination("policy", json!({"secretPolicy": "Seal"}))
         .await;
     lab.apply::<GitRepoConfig>(
         "ftp",
@@ -55,7 +55,7 @@ async fn objects_from_before_the_schema() {
     told::<GitDestination>(&lab, "up", "InvalidBaseFolder").await;
     let message = told::<GitDestination>(&lab, "policy", "InvalidSpec").await;
     assert!(
-        message.contains("Encrypt") && message.contains("Omit"),
+        message.contains("Seal") && message.contains("Omit"),
         "{message}"
     );
     told::<GitRepoConfig>(&lab, "ftp", "InvalidURL").await;

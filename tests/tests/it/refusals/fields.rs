@@ -79,7 +79,7 @@ async fn empty_lists_are_refused() {
 
 #[tokio::test]
 async fn words_that_mean_nothing_are_refused() {
-    for policy in ["Encrypt", "omit", "PLAIN", "redact", ""] {
+    for policy in ["Seal", "omit", "PLAIN", "redact", "encrypt", ""] {
         all_refused::<GitDestination, _>(
             [(policy, destination(json!({"secretPolicy": policy})))],
             "spec.secretPolicy",
@@ -195,6 +195,67 @@ async fn what_is_misspelt_is_refused_by_name() {
     for refusal in refused {
         let (_, message) = refusal.unwrap_err();
         assert!(message.contains("branches"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn encryption_names_somebody_who_can_decrypt() {
+    const ONE: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let client = client().await;
+    let with = |encryption: Value| {
+        destination(json!({"secretPolicy": "Encrypt", "encryption": encryption}))
+    };
+    for (name, encryption) in [
+        ("absent", Value::Null),
+        ("empty", json!({})),
+        ("nobody", json!({"ageRecipients": []})),
+    ] {
+        all_refused::<GitDestination, _>(
+            [(name, with(encryption))],
+            "ageRecipients, recipientsFrom",
+        )
+        .await;
+    }
+    let private = format!("AGE-SECRET-KEY-1{}", "Q".repeat(58));
+    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI".to_owned();
+    let upper = ONE.to_uppercase();
+    for word in [
+        &ONE[..61],
+        &format!("{ONE}q"),
+        &ONE.replace("ql3z", "qb3z"),
+        &upper,
+        &private,
+        &ssh,
+        "",
+    ] {
+        all_refused::<GitDestination, _>(
+            [(word, with(json!({"ageRecipients": [word]})))],
+            "spec.encryption.ageRecipients[0]",
+        )
+        .await;
+    }
+    all_refused::<GitDestination, _>(
+        [("many", with(json!({"ageRecipients": vec![ONE; 33]})))],
+        "spec.encryption.ageRecipients",
+    )
+    .await;
+    for (field, from) in [
+        ("name", json!({"key": "x"})),
+        ("name", json!({"name": ""})),
+        ("key", json!({"name": "a", "key": "a/b"})),
+    ] {
+        all_refused::<GitDestination, _>(
+            [(field, with(json!({"recipientsFrom": from})))],
+            &format!("spec.encryption.recipientsFrom.{field}"),
+        )
+        .await;
+    }
+    for good in [
+        with(json!({"ageRecipients": [ONE]})),
+        with(json!({"recipientsFrom": {"name": "readers", "key": "all.txt"}})),
+        destination(json!({"secretPolicy": "Omit", "encryption": {"ageRecipients": [ONE]}})),
+    ] {
+        assert_eq!(apply::<GitDestination>(&client, &good).await.unwrap(), good);
     }
 }
 

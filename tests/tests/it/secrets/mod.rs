@@ -1,7 +1,9 @@
 //! Secret values reach Git only where somebody asked for it, and nothing else ever.
 
+mod encrypted;
 mod plain;
 mod redacted;
+mod sops;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

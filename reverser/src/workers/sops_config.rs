@@ -1,0 +1,97 @@
+//! `.sops.yaml` in the folder of a destination that encrypts: for whom `sops` encrypts what people add or rewrite there.
+
+use bytes::Bytes;
+
+use crate::api::SecretPolicy;
+use crate::commit::{CommitPlan, PathChange};
+use crate::rules::DestinationPlan;
+
+/// Its file name; not of our path grammar, so that no sweep takes it. Flux leaves it out of what it applies.
+const NAME: &str = ".sops.yaml";
+
+/// What ours begins with. A file that does not is somebody else's.
+const OURS: &str = "# Written by GitOps Reverser";
+
+/// Where it stands.
+pub(super) fn path(base_folder: &str) -> String {
+    if base_folder.is_empty() {
+        NAME.to_owned()
+    } else {
+        format!("{base_folder}/{NAME}")
+    }
+}
+
+/// The commit that brings the file that was found to what the destination wants; none where it is somebody else's, or as wanted.
+pub(super) fn plan(destination: &DestinationPlan, found: Option<&[u8]>) -> Option<CommitPlan> {
+    if found.is_some_and(|found| !found.starts_with(OURS.as_bytes())) {
+        return None;
+    }
+    let wanted = (destination.secret_policy == SecretPolicy::Encrypt).then(|| text(destination));
+    if found == wanted.as_deref().map(str::as_bytes) {
+        return None;
+    }
+    let (key, folder) = (&destination.key, &destination.base_folder);
+    let verb = if wanted.is_some() {
+        "Tell"
+    } else {
+        "No longer tell"
+    };
+    Some(CommitPlan {
+        author: destination.commit.bot.clone(),
+        message: format!(
+            "{verb} sops who decrypts in {folder}\n\nDestination: {key}\nReason: claim\n"
+        ),
+        changes: vec![PathChange {
+            path: path(folder),
+            content: wanted.map(Bytes::from),
+        }],
+    })
+}
+
+fn text(destination: &DestinationPlan) -> String {
+    let recipients: Vec<&str> = destination.recipients.iter().map(AsRef::as_ref).collect();
+    format!(
+        "{OURS} for the GitDestination {}; without this line the file is yours, and is left as it is.\n\
+         creation_rules:\n\
+         - path_regex: \\.yaml$\n  encrypted_regex: ^(data|stringData)$\n  age: {}\n",
+        destination.key,
+        recipients.join(",")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ours_is_rewritten_and_goes_with_the_policy() {
+        let recipient = |text: &str| text.parse().unwrap();
+        let mut destination = super::super::claim::tests::destination(None);
+        assert!(plan(&destination, None).is_none());
+        destination.secret_policy = SecretPolicy::Encrypt;
+        destination.recipients = [recipient(
+            "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+        )]
+        .into_iter()
+        .collect();
+        let written = plan(&destination, None).unwrap().changes.remove(0);
+        assert_eq!(written.path, "live/.sops.yaml");
+        let ours = written.content.unwrap();
+        assert!(plan(&destination, Some(&ours)).is_none());
+        for theirs in [&b"creation_rules: []\n"[..], b"", b"\xff"] {
+            assert!(plan(&destination, Some(theirs)).is_none());
+        }
+        destination.recipients = [recipient(
+            "age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z",
+        )]
+        .into_iter()
+        .collect();
+        let rewritten = plan(&destination, Some(&ours)).unwrap().changes.remove(0);
+        assert!(rewritten.content.is_some_and(|text| text != ours));
+        destination.secret_policy = SecretPolicy::Redact;
+        assert_eq!(
+            plan(&destination, Some(&ours)).unwrap().changes[0].content,
+            None
+        );
+    }
+}
