@@ -1,5 +1,8 @@
 //! The commands of pages in `docs/`, as a reader would run them.
 
+// clippy.toml allows it in test functions only, not in what they share.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
