@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use manifest::ClusterMade;
 
 use crate::attribution::endpoint::BindAddress;
@@ -12,12 +12,21 @@ use crate::commit::{CommitOptions, Signature};
 use crate::observe::LogFormat;
 use crate::rules::{CompileOptions, TypeFilter};
 use crate::secrets::{KeyError, Redactor, Secrets, SensitiveType, read_key};
+use crate::snapshot::SnapshotArgs;
 use crate::workers::BatchLimits;
 
 /// Writes the live cluster to Git, with the author of every change.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "gitops-reverser", version)]
+#[command(
+    name = "gitops-reverser",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Args {
+    /// Something else than to run as the operator
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// How often the types that the cluster serves are discovered; changes of CRDs and APIServices are seen at once
     #[arg(long, env = "GITOPS_REVERSER_DISCOVERY_REFRESH", default_value = "5m", value_parser = parse_duration)]
     pub discovery_refresh: Duration,
@@ -156,6 +165,13 @@ pub struct Args {
     /// A level (error, warn, info, debug, trace) or a filter such as info,reverser::git=debug
     #[arg(long, env = "GITOPS_REVERSER_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+}
+
+/// What else this program does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Writes the cluster to Git once, or tells how the two differ; nothing needs to be installed in the cluster
+    Snapshot(Box<SnapshotArgs>),
 }
 
 impl Args {
