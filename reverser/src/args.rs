@@ -12,7 +12,7 @@ use crate::commit::{CommitOptions, Signature};
 use crate::observe::LogFormat;
 use crate::rules::{CompileOptions, TypeFilter};
 use crate::secrets::{KeyError, Redactor, Secrets, SensitiveType, read_key};
-use crate::snapshot::SnapshotArgs;
+use crate::snapshot::{AFTER_HELP, SnapshotArgs};
 use crate::workers::BatchLimits;
 
 /// Writes the live cluster to Git, with the author of every change.
@@ -171,6 +171,7 @@ pub struct Args {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Writes the cluster to Git once, or tells how the two differ; nothing needs to be installed in the cluster
+    #[command(after_help = AFTER_HELP)]
     Snapshot(Box<SnapshotArgs>),
 }
 

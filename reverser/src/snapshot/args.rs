@@ -8,13 +8,15 @@ use crate::api::SecretPolicy;
 use crate::commit::Signature;
 use crate::secrets::SensitiveType;
 
+/// What no flag says.
+pub const AFTER_HELP: &str = "\
+Exit code: 0 done, or with --diff no difference; 1 with --diff: they differ; 2 an error, or a part of the cluster could
+not be read, whose files stay as they are.
+
+Credentials for Git: --credentials-dir, and $GITOPS_REVERSER_GIT_USERNAME, $GITOPS_REVERSER_GIT_PASSWORD and
+$GITOPS_REVERSER_GIT_BEARER_TOKEN, which win over files. Never a flag, which others on the machine could read.";
+
 /// What to export from where to where.
-///
-/// Exit code: 0 done, or with --diff no difference; 1 with --diff: they differ; 2 an error, or a part of the cluster could not
-/// be read (that part's files stay as they are).
-///
-/// Credentials for Git: --credentials-dir, and the environment variables GITOPS_REVERSER_GIT_USERNAME,
-/// GITOPS_REVERSER_GIT_PASSWORD and GITOPS_REVERSER_GIT_BEARER_TOKEN; never a flag, which other users of the machine can see.
 #[derive(Clone, Debug, Args)]
 pub struct SnapshotArgs {
     /// The repository: https://, http://, ssh://, git@host:path or file://

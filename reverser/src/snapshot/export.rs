@@ -258,7 +258,10 @@ impl Run<'_> {
             });
             match listed.await {
                 Ok(()) => return Ok(Some(list.finish()?)),
-                Err(ListError::Unfinished) if streamed => streamed = false,
+                // A stream is a watch, which somebody who may list need not be allowed.
+                Err(ListError::Unfinished | ListError::Forbidden(_)) if streamed => {
+                    streamed = false;
+                }
                 Err(ListError::Forbidden(why)) if self.args.skip_forbidden => {
                     self.progress
                         .say(&format!("note: {key} is left as it is in Git: {why}"));

@@ -20,7 +20,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use args::{ResourceName, SnapshotArgs};
+pub use args::{AFTER_HELP, ResourceName, SnapshotArgs};
 use error::SnapshotError;
 use export::Outcome;
 use progress::{Progress, printable};

@@ -12,7 +12,7 @@ use crate::lab::{PATIENCE, create, delete, map};
 
 const ONLY: &str = "--resource=configmaps,services";
 
-/// A kubeconfig of somebody who may list ConfigMaps of the namespace, and see which cluster it is, if `knows`.
+/// A kubeconfig of somebody who may list (and not watch) ConfigMaps of the namespace, and see which cluster it is, if `knows`.
 async fn limited(site: &Site<'_>, name: &str, knows: bool) -> String {
     let (client, ns) = (site.client(), site.namespace.as_str());
     let read = |value: Value| serde_json::from_value(value).unwrap();
@@ -22,7 +22,7 @@ async fn limited(site: &Site<'_>, name: &str, knows: bool) -> String {
     let subjects = json!([{"kind": "ServiceAccount", "namespace": ns, "name": name}]);
     let role: Role = serde_json::from_value(json!({
         "metadata": {"name": name},
-        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}],
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}],
     }))
     .unwrap();
     create(&Api::namespaced(client.clone(), ns), &role).await;

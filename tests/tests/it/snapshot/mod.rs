@@ -2,6 +2,7 @@
 
 mod away;
 mod diff;
+mod documented;
 mod forbidden;
 mod markers;
 mod meanwhile;
