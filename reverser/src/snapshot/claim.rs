@@ -75,3 +75,52 @@ fn judge(
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+    use crate::snapshot::select;
+
+    /// What becomes of a folder that this one owns, in cluster `here`.
+    fn standing(cluster: &str, destination: &str, flags: &[&str]) -> Result<Standing, String> {
+        let given = ["x", "snapshot", "--repo=file:///r", "--folder=f"];
+        let args = Args::try_parse_from([&given, flags].concat()).unwrap();
+        let Some(Command::Snapshot(args)) = args.command else {
+            unreachable!()
+        };
+        let plan = select::destination(&args).unwrap();
+        let owner = Owner {
+            cluster: cluster.to_owned(),
+            destination: destination.to_owned(),
+        };
+        let here = ClusterId::Known("here".to_owned());
+        judge(Some(&owner), &plan, &here, args.diff).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_gitdestinations_folder_is_compared_with_and_written_to_by_leave_only() {
+        let error = standing("here", "lab/all", &[]).unwrap_err();
+        assert!(error.contains("--take-over=lab/all"), "{error}");
+        let by_leave = Ok(Standing::AnothersByLeave);
+        assert_eq!(standing("here", "lab/all", &["--diff"]), by_leave);
+        let leave = ["--take-over=lab/all"];
+        assert_eq!(standing("here", "lab/all", &leave), by_leave);
+        // Of another cluster, that is not enough.
+        assert!(standing("there", "lab/all", &leave).is_err());
+        assert!(standing("here", "lab/other", &leave).is_err());
+    }
+
+    #[test]
+    fn another_snapshot_of_this_cluster_is_ours_and_one_of_another_is_not() {
+        assert_eq!(standing("here", "snapshot", &[]), Ok(Standing::Ours));
+        for flags in [&[][..], &["--diff"]] {
+            let error = standing("there", "snapshot", flags).unwrap_err();
+            assert!(error.contains("--take-over=there"), "{error}");
+        }
+        // Nobody's name is nobody's.
+        assert!(standing("", "", &["--take-over="]).is_err());
+    }
+}
