@@ -10,6 +10,7 @@ use manifest::ClusterMade;
 use crate::attribution::endpoint::BindAddress;
 use crate::commit::{CommitOptions, Signature};
 use crate::observe::LogFormat;
+use crate::probe::ProbeArgs;
 use crate::rules::{CompileOptions, TypeFilter};
 use crate::secrets::{KeyError, Redactor, Secrets, SensitiveType, read_key};
 use crate::snapshot::{AFTER_HELP, SnapshotArgs};
@@ -173,6 +174,8 @@ pub enum Command {
     /// Writes the cluster to Git once, or tells how the two differ; nothing needs to be installed in the cluster
     #[command(after_help = AFTER_HELP)]
     Snapshot(Box<SnapshotArgs>),
+    /// Asks whether an installation works, from beside it: what `helm test` runs
+    Probe(ProbeArgs),
 }
 
 impl Args {
@@ -223,7 +226,7 @@ impl Args {
 }
 
 /// As [`parse_interval`], and longer than nothing.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     match parse_interval(text)? {
         Duration::ZERO => Err("must be longer than nothing".to_owned()),
         duration => Ok(duration),

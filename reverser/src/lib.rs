@@ -29,6 +29,7 @@ pub mod commit;
 pub mod git;
 pub mod workers;
 
+pub mod probe;
 pub mod snapshot;
 
 pub mod introspection;

@@ -1,4 +1,5 @@
-//! The reverser: parses flags, starts logging, and runs what `wiring` puts together; or takes a snapshot.
+//! The reverser: parses flags, starts logging, and runs what `wiring` puts together; or does one of the
+//! other things that the program can do.
 
 mod allocator;
 
@@ -6,12 +7,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use reverser::args::{Args, Command};
-use reverser::{git, observe, snapshot, wiring};
+use reverser::{git, observe, probe, snapshot, wiring};
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
     match args.command.take() {
         Some(Command::Snapshot(args)) => Ok(snapshot::run(&args)),
+        Some(Command::Probe(args)) => Ok(probe::run(&args)),
         None => operate(args).map(|()| ExitCode::SUCCESS),
     }
 }

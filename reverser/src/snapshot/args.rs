@@ -209,15 +209,15 @@ mod tests {
         let flags = [&["x", "snapshot", "--repo=file:///r", "--folder=f"], flags].concat();
         Top::try_parse_from(flags).map(|args| match args.command {
             Some(Command::Snapshot(args)) => *args,
-            None => unreachable!(),
+            other => panic!("{other:?}"),
         })
     }
 
     #[test]
     fn every_flag_has_a_variable_and_a_line_of_help() {
         let command = Top::command();
-        let command = command.find_subcommand("snapshot").unwrap();
-        for argument in command.get_arguments() {
+        let commands = command.get_subcommands();
+        for argument in commands.flat_map(clap::Command::get_arguments) {
             let long = argument.get_long().unwrap();
             if long == "help" {
                 continue;

@@ -9,6 +9,7 @@ use kube::{Api, Client, Config};
 use super::args::SnapshotArgs;
 use super::error::SnapshotError;
 use crate::discovery::{Catalog, discover};
+use crate::observe::chain;
 use crate::wiring::connect::read_cluster_id;
 
 /// Longer than a busy apiserver takes to begin an answer.
@@ -131,18 +132,4 @@ fn unreachable(error: &kube::Error) -> SnapshotError {
         kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
         error => chain(error),
     })
-}
-
-/// An error and what is behind it, as far as that says more.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
 }
