@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{await_condition, conditions};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -34,6 +35,7 @@ pub struct Release {
 pub struct Rendered {
     namespace: String,
     objects: Vec<DynamicObject>,
+    hooks: Vec<DynamicObject>,
 }
 
 /// The chart in this checkout.
@@ -87,15 +89,32 @@ impl Rendered {
                 objects.push(serde_json::from_value(value).context("rendered object")?);
             }
         }
+        let (hooks, mut objects): (Vec<DynamicObject>, Vec<_>) = objects
+            .into_iter()
+            .partition(|object: &DynamicObject| object.annotations().contains_key("helm.sh/hook"));
         // The chart's templates run for themselves; CRDs have to be there before anyone asks for them.
         objects.sort_by_key(|object| kind(object) != "CustomResourceDefinition");
         Ok(Self {
             namespace: namespace.to_owned(),
             objects,
+            hooks,
         })
     }
 
-    /// All objects.
+    /// What `helm test` would make, and an installation does not.
+    ///
+    /// # Errors
+    /// If there is no such pod, or more than one.
+    pub fn test_pod(&self) -> Result<Pod> {
+        let [pod] = self.hooks.as_slice() else {
+            bail!("the chart renders {} hooks", self.hooks.len());
+        };
+        serde_json::to_value(pod)
+            .and_then(serde_json::from_value)
+            .context("the chart's test")
+    }
+
+    /// All objects but hooks, which Helm keeps for itself.
     #[must_use]
     pub fn objects(&self) -> &[DynamicObject] {
         &self.objects

@@ -4,6 +4,8 @@
 mod admission;
 #[path = "e2e/pages.rs"]
 mod pages;
+#[path = "e2e/probe.rs"]
+mod probe;
 #[path = "e2e/replicas.rs"]
 mod replicas;
 #[path = "e2e/rights.rs"]
@@ -136,6 +138,11 @@ async fn the_apiserver_accepts_what_is_rendered_under_restricted_pod_security() 
         };
         Api::<KubePod>::namespaced(client.clone(), &namespace)
             .create(&dry_run, &pod)
+            .await
+            .unwrap_or_else(|error| panic!("{values}: {error:#}"));
+        // And that of `helm test`.
+        Api::<KubePod>::namespaced(client.clone(), &namespace)
+            .create(&dry_run, &rendered.test_pod().unwrap())
             .await
             .unwrap_or_else(|error| panic!("{values}: {error:#}"));
         rendered.delete(&client).await.unwrap();

@@ -4,20 +4,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use manifest::ClusterMade;
 
 use crate::attribution::endpoint::BindAddress;
 use crate::commit::{CommitOptions, Signature};
 use crate::observe::LogFormat;
+use crate::probe::ProbeArgs;
 use crate::rules::{CompileOptions, TypeFilter};
 use crate::secrets::{KeyError, Redactor, Secrets, SensitiveType, read_key};
+use crate::snapshot::{AFTER_HELP, SnapshotArgs};
 use crate::workers::BatchLimits;
 
 /// Writes the live cluster to Git, with the author of every change.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "gitops-reverser", version)]
+#[command(
+    name = "gitops-reverser",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Args {
+    /// Something else than to run as the operator
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// How often the types that the cluster serves are discovered; changes of CRDs and APIServices are seen at once
     #[arg(long, env = "GITOPS_REVERSER_DISCOVERY_REFRESH", default_value = "5m", value_parser = parse_duration)]
     pub discovery_refresh: Duration,
@@ -159,6 +169,16 @@ pub struct Args {
     pub log_level: String,
 }
 
+/// What else this program does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Writes the cluster to Git once, or tells how the two differ; nothing needs to be installed in the cluster
+    #[command(after_help = AFTER_HELP)]
+    Snapshot(Box<SnapshotArgs>),
+    /// Asks whether an installation works, from beside it: what `helm test` runs
+    Probe(ProbeArgs),
+}
+
 impl Args {
     /// What becomes of what the cluster makes for itself.
     #[must_use]
@@ -211,7 +231,7 @@ impl Args {
 }
 
 /// As [`parse_interval`], and longer than nothing.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     match parse_interval(text)? {
         Duration::ZERO => Err("must be longer than nothing".to_owned()),
         duration => Ok(duration),

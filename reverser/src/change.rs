@@ -103,8 +103,28 @@ pub struct DestinationKey {
     pub name: String,
 }
 
+impl DestinationKey {
+    /// What stands in place of a GitDestination's key where a snapshot is written, which has none.
+    #[must_use]
+    pub fn snapshot() -> Self {
+        Self {
+            namespace: String::new(),
+            name: "snapshot".to_owned(),
+        }
+    }
+
+    /// Whether this is no GitDestination's.
+    #[must_use]
+    pub fn is_snapshot(&self) -> bool {
+        self.namespace.is_empty()
+    }
+}
+
 impl std::fmt::Display for DestinationKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_snapshot() {
+            return f.write_str(&self.name);
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }

@@ -9,6 +9,8 @@
 //!                                   │ outcomes
 //!                              status, introspection, observe
 //! ```
+//!
+//! `snapshot` goes the same way once, without an operator: discovery → rules → list → compare → commit → git.
 
 pub mod api;
 pub mod discovery;
@@ -26,6 +28,9 @@ pub mod watch;
 pub mod commit;
 pub mod git;
 pub mod workers;
+
+pub mod probe;
+pub mod snapshot;
 
 pub mod introspection;
 pub mod observe;

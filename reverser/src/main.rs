@@ -1,13 +1,24 @@
-//! The reverser: parses flags, starts logging, and runs what `wiring` puts together.
+//! The reverser: parses flags, starts logging, and runs what `wiring` puts together; or does one of the
+//! other things that the program can do.
 
 mod allocator;
 
-use clap::Parser;
-use reverser::args::Args;
-use reverser::{git, observe, wiring};
+use std::process::ExitCode;
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+use clap::Parser;
+use reverser::args::{Args, Command};
+use reverser::{git, observe, probe, snapshot, wiring};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut args = Args::parse();
+    match args.command.take() {
+        Some(Command::Snapshot(args)) => Ok(snapshot::run(&args)),
+        Some(Command::Probe(args)) => Ok(probe::run(&args)),
+        None => operate(args).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn operate(args: Args) -> anyhow::Result<()> {
     observe::init_logging(args.log_format, &args.log_level)?;
     // Process-wide and not thread-safe: before there is a second thread.
     git::timeouts::init_process(

@@ -31,6 +31,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* Of the pod that `helm test` runs. None of the selector's: no Service must lead to it. */}}
+{{- define "gitops-reverser.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "gitops-reverser.name" .) | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "gitops-reverser.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "gitops-reverser.fullname" .) .Values.serviceAccount.name }}

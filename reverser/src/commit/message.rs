@@ -9,7 +9,7 @@ use super::author::is_invisible;
 use super::group::{CommitGroup, Tier};
 
 /// Changes that the body names; whoever wants all of them asks Git.
-const MAX_LISTED: usize = 100;
+pub const MAX_LISTED: usize = 100;
 /// Values of one trailer key: with more than that nobody reads them.
 const MAX_VALUES: usize = 20;
 /// Characters of a subject. Longer ones are cut; the body has the whole name.
@@ -33,13 +33,24 @@ const MAX_SUBJECT: usize = 120;
 /// that decoding gives back the exact value.
 #[must_use]
 pub fn message(group: &CommitGroup) -> String {
-    let mut text = subject(group);
+    with_subject(&subject(group), group, group.changes.len())
+}
+
+/// The same under another subject. `changes` is how many there are, of which the group holds the first
+/// [`MAX_LISTED`] at least.
+#[must_use]
+pub fn message_of(subject: &str, group: &CommitGroup, changes: usize) -> String {
+    with_subject(&cut(&encode(subject), MAX_SUBJECT), group, changes)
+}
+
+fn with_subject(subject: &str, group: &CommitGroup, changes: usize) -> String {
+    let mut text = subject.to_owned();
     text.push_str("\n\n");
     for change in group.changes.iter().take(MAX_LISTED) {
         let Change { operation, .. } = change;
         let _ = writeln!(text, "- {} {}", verb(*operation), object(change));
     }
-    if let Some(more) = group.changes.len().checked_sub(MAX_LISTED)
+    if let Some(more) = changes.checked_sub(MAX_LISTED)
         && more > 0
     {
         let _ = writeln!(text, "… and {more} more");

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 pub use author::{DEFAULT_EMAIL_DOMAIN, author};
 pub use group::{CommitGroup, GroupKey, Tier, group};
-pub use message::message;
+pub use message::{MAX_LISTED, message, message_of};
 pub use plan::{ChangeSummary, CommitOptions, PlannedCommit, plan, plan_batch};
 
 /// A name and an e-mail address that Git accepts as they are.

@@ -4,4 +4,4 @@ mod catalog;
 mod refresh;
 
 pub use catalog::{Catalog, ServedType};
-pub use refresh::Refresher;
+pub use refresh::{Refresher, discover, is_gone};

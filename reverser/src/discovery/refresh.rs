@@ -79,18 +79,13 @@ impl Refresher {
     }
 
     async fn refresh(&self) {
-        let (core, groups) = tokio::join!(
-            self.client.list_core_api_versions_aggregated(),
-            self.client.list_api_groups_aggregated()
-        );
-        match (core, groups) {
-            (Ok(core), Ok(groups)) => {
-                let mut found = Catalog::new(&core, &groups);
+        match discover(&self.client).await {
+            Ok(mut found) => {
                 let known = self.catalog.borrow().clone();
                 // An aggregated API that is down may be missing in discovery. What went with it
                 // would look as if no rule selected it, and be swept.
                 for served in known.missing_in(&found) {
-                    if !self.is_gone(&served).await {
+                    if !is_gone(&self.client, &served).await {
                         debug!(%served, "not discovered, and not known to be gone");
                         found.keep(&known, &served);
                     }
@@ -111,7 +106,7 @@ impl Refresher {
                 });
             }
             // What was known stays known: an apiserver that is away serves no fewer types.
-            (Err(error), _) | (_, Err(error)) => warn!(%error, "discovery failed"),
+            Err(error) => warn!(%error, "discovery failed"),
         }
     }
 }
@@ -146,14 +141,27 @@ impl Refresher {
         let list = api.list(&ListParams::default().fields(&name)).await?;
         Ok(list.items.into_iter().next())
     }
+}
 
-    /// Only 404 says so; an apiserver that starts, or whose backend is away, answers 503.
-    async fn is_gone(&self, served: &ServedType) -> bool {
-        let request = Request::new(served.url_path(None)).list(&ListParams::default().limit(1));
-        let Ok(request) = request else { return false };
-        let answer = self.client.request::<serde_json::Value>(request).await;
-        matches!(answer, Err(kube::Error::Api(status)) if status.code == 404)
-    }
+/// What the cluster serves now.
+///
+/// # Errors
+/// When the apiserver does not tell.
+pub async fn discover(client: &Client) -> kube::Result<Catalog> {
+    let (core, groups) = tokio::join!(
+        client.list_core_api_versions_aggregated(),
+        client.list_api_groups_aggregated()
+    );
+    Ok(Catalog::new(&core?, &groups?))
+}
+
+/// Whether a type that is not discovered is known not to be served. Only 404 says so; an apiserver that starts, or whose
+/// backend is away, answers 503.
+pub async fn is_gone(client: &Client, served: &ServedType) -> bool {
+    let request = Request::new(served.url_path(None)).list(&ListParams::default().limit(1));
+    let Ok(request) = request else { return false };
+    let answer = client.request::<serde_json::Value>(request).await;
+    matches!(answer, Err(kube::Error::Api(status)) if status.code == 404)
 }
 
 /// What the scale subresource of this version writes to, by the definition.

@@ -4,7 +4,7 @@ use git2::Oid;
 
 use super::engine::{Engine, Made};
 use super::error::EngineError;
-use super::object::{CommitText, blob_id, signed, with_signature};
+use super::object::{CommitText, Kind, blob_id, signed, with_signature};
 use super::path;
 use super::tree::{Applied, Edit, Edits};
 use crate::commit::{CommitPlan, Signature};
@@ -54,8 +54,52 @@ impl Engine {
             };
             edits.add(change.path.as_bytes(), edit)?;
         }
-        let author = signed(&signature(&author)?);
-        let Some((made, applied)) = self.build(self.tip(), &edits, author, message.into_bytes())?
+        self.commit_edits(&edits, &author, message)
+    }
+
+    /// Writes the content of a file to the clone, for a [`commit_staged`](Self::commit_staged) to come, and gives its id. Of what
+    /// is staged, a few MiB are in memory.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn stage(&mut self, content: &[u8]) -> Result<Oid, EngineError> {
+        let oid = blob_id(content);
+        let mut made = Vec::new();
+        self.store
+            .objects(&mut made)
+            .write(oid, Kind::Blob, content);
+        if self.store.is_full() {
+            self.store.save()?;
+        }
+        Ok(oid)
+    }
+
+    /// As [`commit`](Self::commit), of files that were staged: paths and their blobs, `None` deletes the file.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn commit_staged<'a>(
+        &mut self,
+        author: &Signature,
+        message: String,
+        changes: impl IntoIterator<Item = (&'a str, Option<Oid>)>,
+    ) -> Result<CommitOutcome, EngineError> {
+        let mut edits = Edits::default();
+        for (file, blob) in changes {
+            path::check(file)?;
+            edits.add(file.as_bytes(), blob.map_or(Edit::Remove, Edit::Put))?;
+        }
+        self.commit_edits(&edits, author, message)
+    }
+
+    fn commit_edits(
+        &mut self,
+        edits: &Edits<'_>,
+        author: &Signature,
+        message: String,
+    ) -> Result<CommitOutcome, EngineError> {
+        let author = signed(&signature(author)?);
+        let Some((made, applied)) = self.build(self.tip(), edits, author, message.into_bytes())?
         else {
             return Ok(CommitOutcome::Unchanged);
         };

@@ -59,4 +59,5 @@ pub use push::PushOutcome;
 pub use read::FileEntry;
 pub use resume::Resumed;
 pub use signing::{Signer, SigningKeyError};
+pub(crate) use timeouts::make_private_directory;
 pub use url::{RepoUrl, RepoUrlError, Scheme};

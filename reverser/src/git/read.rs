@@ -140,6 +140,12 @@ impl Engine {
         self.folder_tree(directory).ok().flatten()
     }
 
+    /// The same at the remote, as last heard: without what is not pushed.
+    #[must_use]
+    pub fn remote_folder_id(&self, directory: &str) -> Option<Oid> {
+        self.folder_tree_at(self.base, directory).ok().flatten()
+    }
+
     fn folder_tree(&self, directory: &str) -> Result<Option<Oid>, EngineError> {
         self.folder_tree_at(self.tip(), directory)
     }

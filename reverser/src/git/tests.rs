@@ -6,4 +6,5 @@ mod laws;
 mod moved;
 mod permit;
 mod signed;
+mod staged;
 mod trees;

@@ -74,7 +74,7 @@ pub fn init_process(home: &Path, timeouts: Timeouts) -> Result<(), InitError> {
     Ok(())
 }
 
-pub(super) fn make_private_directory(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_private_directory(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -54,7 +54,7 @@ pub fn compile(configuration: &Configuration, catalog: &Catalog, options: &Compi
 }
 
 /// One watch per type and scope; a cluster-wide one serves the namespaces' rules too.
-fn open_watches(
+pub(crate) fn open_watches(
     destinations: &BTreeMap<DestinationKey, Arc<DestinationPlan>>,
 ) -> BTreeMap<WatchKey, Vec<Subscription>> {
     let selections = || {

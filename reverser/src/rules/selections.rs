@@ -170,6 +170,62 @@ pub(super) fn apply_rule(
     }
 }
 
+/// Selects what is asked for without any rule: `items` in these namespaces, or everywhere where there are none, objects of the
+/// cluster included.
+///
+/// # Errors
+/// Each resource that can't be found, with what its author may have meant.
+pub(crate) fn select_unruled(
+    destination: &mut DestinationPlan,
+    items: &[ResourceRule],
+    namespaces: &[String],
+    catalog: &Catalog,
+    filter: &TypeFilter,
+) -> Result<(), Vec<String>> {
+    let nobody = ObjectKey {
+        kind: Kind::Destination,
+        namespace: destination.key.namespace.clone(),
+        name: destination.key.name.clone(),
+    };
+    let mut missing = Vec::new();
+    for item in items {
+        let found = resolve(item, true, catalog, filter);
+        let of_cluster = resolve(item, false, catalog, filter);
+        for served in &found.types {
+            let places: Vec<Option<&str>> = match namespaces {
+                [] => vec![None],
+                namespaces => namespaces.iter().map(|n| Some(n.as_str())).collect(),
+            };
+            for place in places {
+                select(destination, served, place, Operations::ALL, &nobody);
+            }
+        }
+        if namespaces.is_empty() {
+            for served in &of_cluster.types {
+                select(destination, served, None, Operations::ALL, &nobody);
+            }
+        }
+        if found.types.is_empty() {
+            match (of_cluster.types.first(), namespaces) {
+                (Some(_), []) => {}
+                (Some(served), _) if !item.resources.iter().any(|r| r == "*") => {
+                    missing.push(format!(
+                        "'{}' is cluster-scoped, and in no namespace",
+                        served.resource
+                    ));
+                }
+                _ => missing.extend(found.unresolved),
+            }
+        }
+        destination.resolved &= !may_miss_types(item, catalog, filter);
+    }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(missing)
+    }
+}
+
 /// Returns the version that is watched: the one of the first rule that selects the type.
 fn select(
     destination: &mut DestinationPlan,

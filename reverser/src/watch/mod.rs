@@ -11,11 +11,13 @@ mod given;
 mod index;
 mod listing;
 mod object;
+mod once;
 mod side_list;
 mod source;
 mod subscriber;
 mod task;
 
+pub(crate) use once::{ListError, Listed, list_once};
 pub use subscriber::Subscriber;
 pub use task::{Shared, Synced, Task};
 

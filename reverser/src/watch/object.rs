@@ -63,7 +63,7 @@ impl Which {
 
 /// Why an object can't be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WhyUnreadable {
+pub(crate) enum WhyUnreadable {
     #[error("the object has no metadata.{0}")]
     NoMetadata(&'static str),
     /// Nested too deeply, as a rule.

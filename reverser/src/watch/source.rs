@@ -43,7 +43,7 @@ pub(super) struct PageMetadata {
 
 /// Why a list or a watch did not go on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SourceError {
+pub(crate) enum SourceError {
     /// 410: the version, or the continue token, is older than what etcd still holds.
     #[error("expired: {0}")]
     Expired(String),

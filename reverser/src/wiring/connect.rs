@@ -49,11 +49,10 @@ pub(super) async fn connect(args: &Args) -> anyhow::Result<Client> {
 
 /// The uid of kube-system stands for the cluster: it is there in every cluster and never changes.
 pub(super) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
     let mut wait = Duration::from_millis(500);
     loop {
-        match namespaces.get("kube-system").await {
-            Ok(namespace) => return namespace.uid().context("kube-system has no uid"),
+        match read_cluster_id(client).await {
+            Ok(uid) => return uid.context("kube-system has no uid"),
             Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
                 anyhow::bail!("namespace kube-system can't be read: {}", status.message)
             }
@@ -62,4 +61,10 @@ pub(super) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(10));
     }
+}
+
+/// The same, asked for once.
+pub(crate) async fn read_cluster_id(client: &Client) -> kube::Result<Option<String>> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    Ok(namespaces.get("kube-system").await?.uid())
 }

@@ -1,6 +1,6 @@
 //! Puts the process together. Every channel between its parts is made here.
 
-mod connect;
+pub(crate) mod connect;
 mod follow;
 
 use std::sync::Arc;

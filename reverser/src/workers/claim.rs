@@ -11,7 +11,7 @@ use crate::status::GitFailure;
 pub(super) const MARKER: &str = ".gitops-reverser";
 
 /// Where the marker of a folder stands.
-pub(super) fn marker_path(base_folder: &str) -> String {
+pub(crate) fn marker_path(base_folder: &str) -> String {
     if base_folder.is_empty() {
         MARKER.to_owned()
     } else {
@@ -43,28 +43,45 @@ pub(super) fn judge(marker: Option<&[u8]>, cluster: &str, destination: &Destinat
     let Some(marker) = marker else {
         return Claim::Free;
     };
-    let found = manifest::parse(marker).ok();
-    let field = |name: &str| {
-        found
-            .as_ref()
-            .and_then(|m| m[name].as_str())
-            .unwrap_or_default()
-    };
-    let owner = field("cluster");
-    if owner == cluster {
+    let owner = Owner::read(marker);
+    if owner.cluster == cluster {
         // Another destination of this cluster had the folder before: overlapping ones are refused,
         // so it is gone or writes elsewhere now.
-        return if field("destination") == destination.key.to_string() {
+        return if owner.destination == destination.key.to_string() {
             Claim::Held
         } else {
             Claim::Free
         };
     }
-    if !owner.is_empty() && destination.take_over.as_deref() == Some(owner) {
+    let given = destination.take_over.as_ref();
+    if !owner.cluster.is_empty() && given == Some(&owner.cluster) {
         return Claim::Free;
     }
     Claim::Foreign {
-        cluster: owner.to_owned(),
+        cluster: owner.cluster,
+    }
+}
+
+/// Whom a marker names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// Empty where it can't be read.
+    pub(crate) cluster: String,
+    /// As a [`DestinationKey`] is shown.
+    pub(crate) destination: String,
+}
+
+impl Owner {
+    pub(crate) fn read(marker: &[u8]) -> Self {
+        let found = manifest::parse(marker).ok();
+        let field = |name: &str| {
+            let text = found.as_ref().and_then(|marker| marker[name].as_str());
+            text.unwrap_or_default().to_owned()
+        };
+        Self {
+            cluster: field("cluster"),
+            destination: field("destination"),
+        }
     }
 }
 
@@ -91,23 +108,29 @@ pub(super) fn refusal(destination: &DestinationPlan, cluster: &str) -> GitFailur
 
 /// The commit that writes the marker.
 pub(super) fn plan(cluster: &str, destination: &DestinationPlan, bot: &Signature) -> CommitPlan {
-    let DestinationKey { namespace, name } = &destination.key;
-    let folder = &destination.base_folder;
-    let text = format!(
-        "# The cluster and the GitDestination whose live objects this folder holds.\n\
-         # Edits in this folder are undone; another cluster must not write here.\n\
-         cluster: {cluster}\ndestination: {namespace}/{name}\n"
-    );
+    let (key, folder) = (&destination.key, &destination.base_folder);
     CommitPlan {
         author: bot.clone(),
-        message: format!(
-            "Claim {folder} for {namespace}/{name}\n\nDestination: {namespace}/{name}\nReason: claim\n"
-        ),
+        message: format!("Claim {folder} for {key}\n\nDestination: {key}\nReason: claim\n"),
         changes: vec![PathChange {
             path: marker_path(folder),
-            content: Some(Bytes::from(text)),
+            content: Some(marker(cluster, key)),
         }],
     }
+}
+
+/// What the marker says.
+pub(crate) fn marker(cluster: &str, owner: &DestinationKey) -> Bytes {
+    let whose = if owner.is_snapshot() {
+        "The cluster whose objects this folder holds, as `gitops-reverser snapshot` wrote them."
+    } else {
+        "The cluster and the GitDestination whose live objects this folder holds."
+    };
+    let text = format!(
+        "# {whose}\n# Edits in this folder are undone; another cluster must not write here.\n\
+         cluster: {cluster}\ndestination: {owner}\n"
+    );
+    text.into()
 }
 
 #[cfg(test)]

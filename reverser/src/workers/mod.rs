@@ -16,9 +16,11 @@ mod step;
 mod sweep;
 mod worker;
 
+pub(crate) use claim::{Owner, marker, marker_path};
 pub use limits::BatchLimits;
 pub(crate) use limits::Portion;
 use limits::UnpushedLimits;
 pub use prober::Prober;
 pub use queue::{Item, Queue, Sweep, Unit, Unsettled, Write};
 pub use registry::{WorkerSettings, Workers};
+pub(crate) use sweep::{Orphan, orphans};

@@ -13,19 +13,24 @@ use crate::rules::{DestinationPlan, TypeSelection};
 
 /// A file that nothing live stands behind.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Orphan {
-    pub(super) path: String,
+pub(crate) struct Orphan {
+    pub(crate) path: String,
     /// The rules keep it, but not the values that it may hold from under another secretPolicy.
-    pub(super) hide_only: bool,
+    pub(crate) hide_only: bool,
     group: String,
     version: String,
     resource: String,
 }
 
 impl Orphan {
+    /// Group, version and resource as its path has them: encoded, and core as nothing.
+    pub(crate) fn type_segments(&self) -> [&str; 3] {
+        [&self.group, &self.version, &self.resource]
+    }
+
     /// What the file stands for, by its content; where that can't be read, by its path, which is
     /// good enough for a commit message. `None` for a file that is not a manifest of ours.
-    pub(super) fn identity(&self, text: &[u8]) -> Option<Identity> {
+    pub(crate) fn identity(&self, text: &[u8]) -> Option<Identity> {
         let content = manifest::parse(text).ok();
         let field = |name: &str| {
             content
@@ -54,7 +59,7 @@ impl Orphan {
 }
 
 /// The orphans of one unit.
-pub(super) fn orphans(engine: &Engine, sweep: &Sweep) -> Result<Vec<Orphan>, EngineError> {
+pub(crate) fn orphans(engine: &Engine, sweep: &Sweep) -> Result<Vec<Orphan>, EngineError> {
     match &sweep.unit {
         Unit::Listed {
             selection,

@@ -28,6 +28,7 @@ mod scaling;
 mod secrets;
 mod seeing;
 mod signed;
+mod snapshot;
 mod ssh;
 mod stream;
 mod testbed;
