@@ -41,6 +41,9 @@ pub(super) async fn connect(args: &Args) -> anyhow::Result<Client> {
     // and nothing else would ever tell.
     config.read_timeout = Some(Duration::from_secs(295));
     config.reset_reader_on_write = true;
+    // Who asks tries again at their own pace (an Event alone is lost). The client would do so before anybody hears of a 429, 503 or 504:
+    // fifteen times, up to 80 s apart, in which discovery, or a watch, waits for an API that is away and says nothing.
+    config.default_retry = false;
     Client::try_from(config).context("make a client for the apiserver")
 }
 
