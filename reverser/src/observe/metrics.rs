@@ -79,6 +79,9 @@ impl Metrics {
             "reason",
         )?;
         // There from the start, so that a rate over the first increment is seen.
+        for reason in PUSH_FAILURES {
+            push_failures_total.with_label_values(&[reason]);
+        }
         for reason in ["expired", "error"] {
             watch_restarts_total.with_label_values(&[reason]);
         }
@@ -134,3 +137,14 @@ impl Metrics {
 }
 
 const NAMESPACE: &str = "gitopsreverser";
+
+/// The reasons that an operator can do something about, or that come by themselves; see `RoundError::failure`.
+const PUSH_FAILURES: [&str; 7] = [
+    "AuthenticationFailed",
+    "GitFailed",
+    "PushFailed",
+    "PushRefused",
+    "RepositoryNotFound",
+    "RepositoryUnreachable",
+    "ServerNotTrusted",
+];
