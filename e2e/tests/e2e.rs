@@ -14,7 +14,7 @@ mod rights;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use e2e::chart::{Release, Rendered};
 use e2e::cluster::Cluster;
 use e2e::install::{self, Install, Ports, programs};
@@ -293,44 +293,91 @@ async fn without_a_url_the_webhook_is_the_service_with_a_secret_path() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make test-e2e"]
 async fn the_pod_as_the_chart_says_commits_under_its_users_names() {
-    let cluster = Cluster::shared().await.unwrap();
-    let client = cluster.client().unwrap();
-    let (_git, repo, repository) = repository().unwrap();
+    works_on(&Cluster::shared().await.unwrap(), json!({}))
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-e2e"]
+async fn so_does_a_pod_of_other_names_places_sizes_and_times() {
+    let endpoint = format!("127.0.0.1:{}", tests::net::free_port());
+    let values = json!({
+        "fullnameOverride": "other-name",
+        "commonLabels": {"team": "platform"},
+        "podLabels": {"tier": "audit"},
+        "podAnnotations": {"example.com/note": "kept"},
+        "reverser": {
+            "discoveryRefresh": "30s",
+            "discoveryExclude": ["widgets.example.com"],
+            "redactionKeyFile": "/keys/redaction/key",
+            "sensitiveResources": ["tokens.example.com"],
+            "gitBatchMaxFiles": 50,
+            "gitBatchMaxBytesMib": 2,
+            "gitBatchMaxWaitSec": 10,
+            "gitBatchLingerMs": 300,
+            "driftCheckInterval": "1m",
+            "workersMaxGlobal": 3,
+            "workersMaxPerRepo": 1,
+            "allowFileUrls": true,
+            "workDir": "/var/lib/clones",
+            "grpcBindAddress": endpoint,
+            "logFormat": "text",
+            "logLevel": "debug",
+        },
+        "webhook": {
+            "timeoutSeconds": 2,
+            "excludedResources": ["events"],
+            "extraMatchConditions": [
+                {"name": "not-nobody", "expression": "request.userInfo.username != 'nobody'"},
+            ],
+            "tlsCertFile": "/etc/other/tls.crt",
+            "tlsPrivateKeyFile": "/etc/other/tls.key",
+            "reverserEndpoint": format!("http://{endpoint}"),
+            "logFormat": "text",
+            "logLevel": "debug",
+        },
+        "certificate": {"validityDays": 30},
+        "serviceAccount": {"name": "somebody"},
+        "rbac": {"extraWatch": [{"apiGroups": ["example.com"], "resources": ["widgets"]}]},
+        "extraEnv": {"reverser": [{"name": "NO_PROXY", "value": "127.0.0.1"}]},
+        "volumes": {"workDir": {"sizeLimit": "1Gi"}, "tmp": {"sizeLimit": "64Mi"}},
+        "terminationGracePeriodSeconds": 30,
+    });
+    works_on(&Cluster::start().await.unwrap(), values)
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// Installs the chart, runs its pod, lets people work, and finds each of them in the history.
+async fn works_on(cluster: &Cluster, values: Value) -> Result<()> {
+    let client = cluster.client()?;
+    let (_git, repo, repository) = repository()?;
     let release = Release {
         name: "gitops-reverser".to_owned(),
         namespace: "gitops-reverser".to_owned(),
-        values: json!({}),
+        values,
     };
     let ports = Ports::free();
-    let rendered = install::render(&cluster, release, ports, "127.0.0.1")
-        .await
-        .unwrap_or_else(|error| panic!("{error:#}"));
-    let mut install = Install::start(&cluster, rendered, ports)
-        .await
-        .unwrap_or_else(|error| panic!("{error:#}"));
-    let scenario = Scenario::new("team", &repository).unwrap();
-    scenario.prepare(&client).await.unwrap();
+    let rendered = install::render(cluster, release, ports, "127.0.0.1").await?;
+    let mut install = Install::start(cluster, rendered, ports).await?;
+    let scenario = Scenario::new("team", &repository)?;
+    scenario.prepare(&client).await?;
     let minute = Duration::from_secs(60);
-    if let Err(error) = scenario.wait_ready(&client, minute).await {
-        panic!("{error:#}\n{}", install.pod.log_tails());
-    }
-    for (number, act) in scenario.acts().iter().enumerate() {
-        act.perform(&cluster)
-            .await
-            .unwrap_or_else(|error| panic!("{error:#}"));
-        if let Err(error) = scenario.wait_committed(&repo, number + 1, minute).await {
-            panic!("{}: {error:#}\n{}", act.describe(), install.pod.log_tails());
-        }
-    }
     scenario
-        .check(&repo)
-        .unwrap_or_else(|error| panic!("{error:#}"));
-    install.pod.must_run().unwrap();
-    install
-        .pod
-        .stop()
+        .wait_ready(&client, minute)
         .await
-        .unwrap_or_else(|error| panic!("{error:#}"));
-    scenario.delete(&client).await.unwrap();
-    install.rendered.delete(&client).await.unwrap();
+        .with_context(|| install.pod.log_tails())?;
+    for (number, act) in scenario.acts().iter().enumerate() {
+        act.perform(cluster).await?;
+        scenario
+            .wait_committed(&repo, number + 1, minute)
+            .await
+            .with_context(|| format!("{}\n{}", act.describe(), install.pod.log_tails()))?;
+    }
+    scenario.check(&repo)?;
+    install.pod.must_run()?;
+    install.pod.stop().await?;
+    scenario.delete(&client).await?;
+    install.rendered.delete(&client).await
 }
