@@ -12,7 +12,7 @@ mod replicas;
 mod rights;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use e2e::chart::{Release, Rendered};
@@ -359,6 +359,7 @@ async fn works_on(cluster: &Cluster, values: Value) -> Result<()> {
         values,
     };
     let ports = Ports::free();
+    let started = Instant::now();
     let rendered = install::render(cluster, release, ports, "127.0.0.1").await?;
     let mut install = Install::start(cluster, rendered, ports).await?;
     let scenario = Scenario::new("team", &repository)?;
@@ -374,6 +375,10 @@ async fn works_on(cluster: &Cluster, values: Value) -> Result<()> {
             .wait_committed(&repo, number + 1, minute)
             .await
             .with_context(|| format!("{}\n{}", act.describe(), install.pod.log_tails()))?;
+        if number == 0 {
+            let took = started.elapsed();
+            eprintln!("from `helm template` to the first attributed commit: {took:.1?}");
+        }
     }
     scenario.check(&repo)?;
     install.pod.must_run()?;
