@@ -8,6 +8,7 @@ HELM ?= $(CARGO) run --quiet --bin tool -- helm
 ONESHOT ?=
 ARGS ?=
 SOAK_SECONDS ?= 1800
+FUZZ_SECONDS ?= 30
 TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
 .PHONY: help
@@ -41,6 +42,20 @@ bench: ## Measure seeding, lag, memory and what the webhook costs (ARGS=--help: 
 soak: build ## Churn with kills, and a look at memory, descriptors and threads (SOAK_SECONDS=1800)
 	SOAK_SECONDS=$(SOAK_SECONDS) GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test -p tests --test it -- --nocapture faults::soak
 
+# What cargo-fuzz passes too, without the sanitizers that need a nightly compiler. With --target build scripts are left out of it.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+.PHONY: fuzz
+fuzz: ## Feed libFuzzer's inputs to what reads foreign bytes (FUZZ_SECONDS=30 for each); a crash stays in fuzz/work
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml --target-dir fuzz/target --target $(HOST)
+	for target in admission sanitize credentials; do \
+		mkdir -p fuzz/work/$$target; \
+		fuzz/target/$(HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix=fuzz/work/$$target- fuzz/work/$$target fuzz/seeds/$$target 2>&1 | grep -v "# Uses:\|ecommended dictionary"; \
+	done
+
 .PHONY: crds
 crds: ## Write the CRDs, which are made from the Rust types, into the chart
 	$(CARGO) run --quiet -p reverser --bin crdgen -- $(CHART)/crds
@@ -55,6 +70,7 @@ lint: fmt clippy helm-lint deny ## Formatting, clippy, chart, licences and dupli
 .PHONY: fmt
 fmt:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
 .PHONY: clippy
 clippy:
