@@ -6,8 +6,10 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use kube::api::WatchEvent;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::source::{Object, PageLimit, Source, SourceError, ends_list};
+use crate::rules::WatchKey;
 
 /// A stream in which nothing comes for so long won't come to its end. The server answers at once, or has to fill its cache.
 const STREAM_PATIENCE: Duration = Duration::from_secs(30);
@@ -21,6 +23,14 @@ pub(super) enum Piece {
     Event(WatchEvent<Object>),
     /// That was everything, as it is at this version.
     End(String),
+}
+
+/// How everything is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lists {
+    Streamed,
+    /// The server has no others of this type.
+    Paged,
 }
 
 /// A consistent list.
@@ -46,13 +56,28 @@ enum Next {
 }
 
 impl Listing {
+    /// Begins a list of this type. `lists` tells how, and afterwards whether the server has streaming lists.
+    ///
     /// # Errors
-    /// [`SourceError::Refused`] where the server has no such lists.
-    pub(super) async fn streamed(source: &Source) -> Result<Self, SourceError> {
-        Ok(Self::Stream(source.everything().await?.boxed()))
+    /// When it can't be begun either way.
+    pub(super) async fn begin(
+        source: &Source,
+        lists: &mut Lists,
+        watch: &WatchKey,
+    ) -> Result<Self, SourceError> {
+        if *lists == Lists::Streamed {
+            match source.everything().await {
+                Err(SourceError::Refused(why)) => {
+                    debug!(%watch, why, "there are no streaming lists");
+                    *lists = Lists::Paged;
+                }
+                stream => return Ok(Self::Stream(stream?.boxed())),
+            }
+        }
+        Ok(Self::paged(source))
     }
 
-    pub(super) fn paged(source: &Source) -> Self {
+    fn paged(source: &Source) -> Self {
         Self::Pages(Box::new(Pages {
             source: source.clone(),
             objects: Vec::new().into_iter(),

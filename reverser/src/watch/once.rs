@@ -3,9 +3,8 @@
 use kube::Client;
 use kube::api::WatchEvent;
 use manifest::{ClusterMade, Identity};
-use tracing::debug;
 
-use super::listing::{Listing, Piece};
+use super::listing::{Listing, Lists, Piece};
 use super::object::{Seen, Unreadable, Which, WhyUnreadable};
 use super::source::{Object, Source, SourceError};
 use super::subscriber::identity;
@@ -43,17 +42,12 @@ pub(crate) async fn list_once(
     mut each: impl FnMut(Listed),
 ) -> Result<(), ListError> {
     let source = Source::new(client, key);
-    let mut listing = if streamed {
-        match Listing::streamed(&source).await {
-            Err(SourceError::Refused(why)) => {
-                debug!(list = %key, why, "there are no streaming lists");
-                Listing::paged(&source)
-            }
-            streamed => streamed?,
-        }
+    let mut lists = if streamed {
+        Lists::Streamed
     } else {
-        Listing::paged(&source)
+        Lists::Paged
     };
+    let mut listing = Listing::begin(&source, &mut lists, key).await?;
     let told = |object: &Object| tell(object, key, cluster_made);
     loop {
         match listing.next().await? {

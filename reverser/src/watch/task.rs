@@ -14,7 +14,7 @@ use super::emit::Emitter;
 use super::full_list::FullList;
 use super::given::Given;
 use super::index::Index;
-use super::listing::{Listing, Piece};
+use super::listing::{Listing, Lists, Piece};
 use super::side_list::{Served, SideList, Standing};
 use super::source::{Source, SourceError};
 use super::subscriber::Subscriber;
@@ -56,14 +56,6 @@ enum State {
     Waiting {
         then: Box<State>,
     },
-}
-
-/// How everything is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lists {
-    Streamed,
-    /// The server has no others of this type.
-    Paged,
 }
 
 /// How a watch came to its end.
@@ -242,17 +234,7 @@ impl Task {
             shared: &self.shared,
             subscribers: &subscribers,
         };
-        let mut listing = match self.lists {
-            Lists::Streamed => match Listing::streamed(&self.source).await {
-                Err(SourceError::Refused(why)) => {
-                    debug!(watch = %self.key, why, "there are no streaming lists");
-                    self.lists = Lists::Paged;
-                    Listing::paged(&self.source)
-                }
-                streamed => streamed?,
-            },
-            Lists::Paged => Listing::paged(&self.source),
-        };
+        let mut listing = Listing::begin(&self.source, &mut self.lists, &self.key).await?;
         let mut list = FullList::new(emitter, &mut self.index, &mut self.given, !self.listed);
         let version = loop {
             match listing.next().await {
