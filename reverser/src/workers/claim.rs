@@ -12,10 +12,15 @@ pub(super) const MARKER: &str = ".gitops-reverser";
 
 /// Where the marker of a folder stands.
 pub(crate) fn marker_path(base_folder: &str) -> String {
+    in_folder(base_folder, MARKER)
+}
+
+/// Where a file stands that is of a folder as a whole.
+pub(super) fn in_folder(base_folder: &str, name: &str) -> String {
     if base_folder.is_empty() {
-        MARKER.to_owned()
+        name.to_owned()
     } else {
-        format!("{base_folder}/{MARKER}")
+        format!("{base_folder}/{name}")
     }
 }
 

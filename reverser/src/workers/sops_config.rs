@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::claim;
 use crate::api::SecretPolicy;
 use crate::commit::{CommitPlan, PathChange};
 use crate::rules::DestinationPlan;
@@ -14,11 +15,7 @@ const OURS: &str = "# Written by GitOps Reverser";
 
 /// Where it stands.
 pub(super) fn path(base_folder: &str) -> String {
-    if base_folder.is_empty() {
-        NAME.to_owned()
-    } else {
-        format!("{base_folder}/{NAME}")
-    }
+    claim::in_folder(base_folder, NAME)
 }
 
 /// The commit that brings the file that was found to what the destination wants; none where it is somebody else's, or as wanted.

@@ -46,6 +46,9 @@ pub(super) struct Context {
 /// round has begun.
 pub(super) type GivenUp = Arc<AtomicBool>;
 
+/// By which plan a destination's folder was judged, and whether it is its own.
+type Claims = HashMap<DestinationKey, (Arc<DestinationPlan>, bool)>;
+
 /// What a worker keeps from round to round.
 #[derive(Default)]
 pub(super) struct Work {
@@ -56,7 +59,7 @@ pub(super) struct Work {
     /// Committed and not pushed: what to tell once it is.
     unpushed: Unpushed,
     /// Folders whose marker was looked at, with the plan it was judged by.
-    claims: HashMap<DestinationKey, (Arc<DestinationPlan>, bool)>,
+    claims: Claims,
     /// The tip was heard from the remote in this round.
     fresh: bool,
     /// Each base folder's tree as our last commit left it. Another one at the tip means that
@@ -412,12 +415,8 @@ impl Work {
             return Ok(());
         };
         let claims = &self.claims;
-        let held = |item: &Item| {
-            claims
-                .get(&item.destination().key)
-                .is_some_and(|(_, held)| *held)
-        };
-        self.batch.retain(held);
+        self.batch
+            .retain(|item| is_held(claims, &item.destination().key));
         let changes = batch::changes(engine, &mut self.batch, &context.store, coverage)?;
         // Before commits, as one message may not speak for two destinations' settings.
         let mut by_destination: BTreeMap<DestinationKey, Vec<Change>> = BTreeMap::new();
@@ -492,7 +491,7 @@ impl Work {
         for destination in destinations {
             let key = &destination.key;
             if self.is_judged(&destination) {
-                let held = self.claims.get(key).is_some_and(|(_, held)| *held);
+                let held = is_held(&self.claims, key);
                 self.claims.insert(key.clone(), (destination, held));
                 continue;
             }
@@ -533,11 +532,7 @@ impl Work {
             .collect();
         // As the plan has it now: items may be of an earlier one.
         for destination in plan.iter().filter(|d| keys.contains(&d.key)) {
-            if !self
-                .claims
-                .get(&destination.key)
-                .is_some_and(|(_, held)| *held)
-            {
+            if !is_held(&self.claims, &destination.key) {
                 continue;
             }
             let found = engine.read(&sops_config::path(&destination.base_folder))?;
@@ -562,6 +557,7 @@ impl Work {
             let timer = context.metrics.push_duration_seconds.start_timer();
             let pushed = engine.push();
             timer.observe_duration();
+            let tip = engine.tip().map(|tip| tip.to_string()).unwrap_or_default();
             self.forget_taken(plan);
             let (commits, replays) = match pushed? {
                 PushOutcome::Pushed { commits, replays } => (commits, replays),
@@ -569,12 +565,6 @@ impl Work {
             };
             context.metrics.rebase_retries_total.inc_by(replays.into());
             info!(branch = %context.key, commits, replays, "pushed");
-            let tip = self
-                .engine
-                .as_ref()
-                .and_then(Engine::tip)
-                .map(|tip| tip.to_string())
-                .unwrap_or_default();
             let commits: Vec<_> = std::mem::take(&mut self.unpushed.commits)
                 .into_iter()
                 .collect();
@@ -594,6 +584,11 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// Whether the destination's folder is its own.
+fn is_held(claims: &Claims, destination: &DestinationKey) -> bool {
+    claims.get(destination).is_some_and(|(_, held)| *held)
 }
 
 /// What was seen live, for the record of who did what; a list's thousands are for debugging.
