@@ -12,7 +12,7 @@ use crate::commit::{CommitOptions, Signature};
 use crate::observe::LogFormat;
 use crate::probe::ProbeArgs;
 use crate::rules::{CompileOptions, TypeFilter};
-use crate::secrets::{KeyError, Redactor, Secrets, SensitiveType, read_key};
+use crate::secrets::{KeyError, Secrets, SensitiveType};
 use crate::snapshot::{AFTER_HELP, SnapshotArgs};
 use crate::workers::BatchLimits;
 
@@ -183,11 +183,7 @@ impl Args {
     /// What becomes of what the cluster makes for itself.
     #[must_use]
     pub fn cluster_made(&self) -> ClusterMade {
-        if self.write_cluster_made {
-            ClusterMade::Written
-        } else {
-            ClusterMade::LeftOut
-        }
+        cluster_made(self.write_cluster_made)
     }
 
     /// What bears on plans.
@@ -195,20 +191,10 @@ impl Args {
     /// # Errors
     /// If the redaction key can't be used.
     pub fn compile_options(&self) -> Result<CompileOptions, KeyError> {
-        let (redactor, encryptor) = match &self.redaction_key_file {
-            Some(path) => {
-                let (redactor, encryptor) = read_key(path)?;
-                (redactor, Some(encryptor))
-            }
-            None => (Redactor::default(), None),
-        };
+        let key_file = self.redaction_key_file.as_deref();
         Ok(CompileOptions {
             allow_file_urls: self.allow_file_urls,
-            secrets: Arc::new(Secrets {
-                types: self.sensitive_resources.iter().cloned().collect(),
-                redactor,
-                encryptor,
-            }),
+            secrets: Arc::new(Secrets::from_flags(&self.sensitive_resources, key_file)?),
             filter: TypeFilter {
                 watch_all: self.watch_all,
                 excluded: self.discovery_exclude.clone(),
@@ -227,6 +213,15 @@ impl Args {
                 email_domain: "cluster.local".to_owned(),
             },
         })
+    }
+}
+
+/// What `--write-cluster-made` says.
+pub(crate) fn cluster_made(write: bool) -> ClusterMade {
+    if write {
+        ClusterMade::Written
+    } else {
+        ClusterMade::LeftOut
     }
 }
 

@@ -30,7 +30,7 @@ pub enum KeyError {
 ///
 /// # Errors
 /// If the file can't be read or holds less than 32 bytes.
-pub fn read_key(path: &Path) -> Result<(Redactor, Encryptor), KeyError> {
+pub(super) fn read_key(path: &Path) -> Result<(Redactor, Encryptor), KeyError> {
     let bytes = std::fs::read(path).map_err(|source| KeyError::Unreadable {
         path: path.to_owned(),
         source,

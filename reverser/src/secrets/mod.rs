@@ -9,7 +9,9 @@ mod redact;
 mod sensitive;
 mod sops;
 
-pub use key::{KeyError, read_key};
+use std::path::Path;
+
+pub use key::KeyError;
 pub use policy::HideError;
 pub use redact::{RedactError, Redactor};
 pub use sensitive::{ParseTypeError, SensitiveType, SensitiveTypes};
@@ -26,4 +28,20 @@ pub struct Secrets {
     pub redactor: Redactor,
     /// Encrypts them; without a key nothing is.
     pub encryptor: Option<Encryptor>,
+}
+
+impl Secrets {
+    /// As the flags say: `types` beside core Secrets, and the key in this file, without which changes of redacted values don't show
+    /// and nothing is encrypted.
+    ///
+    /// # Errors
+    /// If the key can't be used.
+    pub fn from_flags(types: &[SensitiveType], key_file: Option<&Path>) -> Result<Self, KeyError> {
+        let (redactor, encryptor) = key_file.map(key::read_key).transpose()?.unzip();
+        Ok(Self {
+            types: types.iter().cloned().collect(),
+            redactor: redactor.unwrap_or_default(),
+            encryptor,
+        })
+    }
 }

@@ -10,7 +10,7 @@ use super::args::SnapshotArgs;
 use super::error::SnapshotError;
 use crate::discovery::{Catalog, discover};
 use crate::observe::chain;
-use crate::wiring::connect::read_cluster_id;
+use crate::wiring::connect::{client, read_cluster_id};
 
 /// Longer than a busy apiserver takes to begin an answer.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -64,13 +64,9 @@ impl Cluster {
         Self::of(config, None)
     }
 
-    fn of(mut config: Config, name: Option<String>) -> Result<Self, SnapshotError> {
-        config.read_timeout = Some(SILENCE);
-        config.reset_reader_on_write = true;
-        // Fifteen times, which takes minutes where an aggregated API is away. We try again ourselves.
-        config.default_retry = false;
+    fn of(config: Config, name: Option<String>) -> Result<Self, SnapshotError> {
         let client =
-            Client::try_from(config).map_err(|error| SnapshotError::NoCluster(chain(&error)))?;
+            client(config, SILENCE).map_err(|error| SnapshotError::NoCluster(chain(&error)))?;
         Ok(Self { client, name })
     }
 

@@ -16,12 +16,12 @@ use super::error::SnapshotError;
 use super::progress::Progress;
 use super::select;
 use super::written;
+use crate::args::cluster_made;
 use crate::discovery::{Catalog, ServedType, is_gone};
 use crate::git::{Engine, EngineError, EngineOptions, RefreshOutcome};
 use crate::rules::{DestinationPlan, WatchKey, open_watches};
 use crate::watch::{ListError, list_once};
 use crate::workers::Orphan;
-use manifest::ClusterMade;
 
 /// How often a list is tried.
 const LIST_ATTEMPTS: u32 = 4;
@@ -244,11 +244,7 @@ impl Run<'_> {
         key: &WatchKey,
         findings: &mut Findings,
     ) -> Result<Option<Compared>, SnapshotError> {
-        let cluster_made = if self.args.write_cluster_made {
-            ClusterMade::Written
-        } else {
-            ClusterMade::LeftOut
-        };
+        let cluster_made = cluster_made(self.args.write_cluster_made);
         let mut streamed = true;
         let mut attempt = 1;
         loop {

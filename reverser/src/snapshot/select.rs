@@ -11,7 +11,7 @@ use crate::commit::{CommitOptions, DEFAULT_EMAIL_DOMAIN};
 use crate::discovery::Catalog;
 use crate::git::{RepoUrl, RepoUrlError, check_path, is_branch_name};
 use crate::rules::{BranchKey, DestinationPlan, TypeFilter, select_unruled};
-use crate::secrets::{Recipients, Secrets, read_key};
+use crate::secrets::{Recipients, Secrets};
 use crate::workers::BatchLimits;
 
 /// Checks the flags. Nothing is selected yet.
@@ -25,22 +25,18 @@ pub(super) fn destination(args: &SnapshotArgs) -> Result<DestinationPlan, Snapsh
     }
     let folder = args.folder.trim_end_matches('/');
     check_path(folder)?;
-    let key = args
-        .redaction_key_file
-        .as_deref()
-        .map(read_key)
-        .transpose()?;
+    let key_file = args.redaction_key_file.as_deref();
+    let secrets = Secrets::from_flags(&args.sensitive_resources, key_file)?;
     let recipients: Recipients = args.age_recipients.iter().cloned().collect();
-    let default = match key {
+    let default = match key_file {
         Some(_) if !recipients.is_empty() => SecretPolicy::Encrypt,
         Some(_) => SecretPolicy::Redact,
         None => SecretPolicy::Omit,
     };
     let secret_policy = args.secret_policy.unwrap_or(default);
-    if secret_policy == SecretPolicy::Encrypt && (key.is_none() || recipients.is_empty()) {
+    if secret_policy == SecretPolicy::Encrypt && (key_file.is_none() || recipients.is_empty()) {
         return Err(SnapshotError::NobodyToEncryptFor);
     }
-    let (redactor, encryptor) = key.unzip();
     Ok(DestinationPlan {
         key: DestinationKey::snapshot(),
         uid: String::new(),
@@ -57,11 +53,7 @@ pub(super) fn destination(args: &SnapshotArgs) -> Result<DestinationPlan, Snapsh
         base_folder: folder.to_owned(),
         secret_policy,
         recipients,
-        secrets: Arc::new(Secrets {
-            types: args.sensitive_resources.iter().cloned().collect(),
-            redactor: redactor.unwrap_or_default(),
-            encryptor,
-        }),
+        secrets: Arc::new(secrets),
         take_over: args.take_over.clone(),
         limits: BatchLimits::default(),
         commit: CommitOptions {

@@ -28,7 +28,7 @@ pub(super) fn candidate(args: &Args, client: &Client) -> anyhow::Result<Option<C
 }
 
 pub(super) async fn connect(args: &Args) -> anyhow::Result<Client> {
-    let mut config = match &args.kubeconfig {
+    let config = match &args.kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
@@ -39,12 +39,17 @@ pub(super) async fn connect(args: &Args) -> anyhow::Result<Client> {
     };
     // Longer than the server lets a watch last (290 s): only a dead connection is silent for so long,
     // and nothing else would ever tell.
-    config.read_timeout = Some(Duration::from_secs(295));
+    client(config, Duration::from_secs(295)).context("make a client for the apiserver")
+}
+
+/// A client that gives up a connection on which nothing came for so long, and tells of every error at once.
+pub(crate) fn client(mut config: Config, silence: Duration) -> kube::Result<Client> {
+    config.read_timeout = Some(silence);
     config.reset_reader_on_write = true;
     // The client would keep a 503 or 429 to itself for minutes, and double its waits meanwhile. Whoever asks has a back-off of
     // their own and says why they wait; and nobody else's types may wait for those of an aggregated API that is away.
     config.default_retry = false;
-    Client::try_from(config).context("make a client for the apiserver")
+    Client::try_from(config)
 }
 
 /// The uid of kube-system stands for the cluster: it is there in every cluster and never changes.
