@@ -1,8 +1,7 @@
 //! An aggregated API that is away holds nothing else up.
 
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::DynamicObject;
 use reverser::api::WatchRule;
 use serde_json::json;
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
@@ -10,22 +9,10 @@ use tests::eventually::eventually;
 use tests::reverser::{Options, Reverser};
 
 use crate::lab::{FOLDER, Lab, PATIENCE, create};
+use crate::types;
 
 async fn define(lab: &Lab<'_>, group: &str) -> Api<DynamicObject> {
-    let crds: Api<DynamicObject> = Api::all_with(lab.client.clone(), &kube::api::ApiResource::erase::<
-        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    >(&()));
-    let name = format!("widgets.{group}");
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
-        "spec": {"group": group, "scope": "Namespaced",
-            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-    });
-    crds.patch(&name, &PatchParams::apply("test"), &Patch::Apply(crd))
-        .await
-        .unwrap();
+    types::define(&lab.client, group, "Widget").await;
     let resource = kube::api::ApiResource {
         group: group.to_owned(),
         version: "v1".into(),
@@ -75,30 +62,8 @@ async fn a_type_that_appears_is_watched_while_another_api_is_away() {
     written(&old).await;
 
     // Served by somebody who is not there, from now on: every request is answered with 503.
-    let services: Api<APIService> = Api::all(lab.client.clone());
-    let name = format!("v1.{old}");
-    let taken = json!({
-        "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": null}},
-        "spec": {"insecureSkipTLSVerify": true, "service": {"namespace": lab.namespace, "name": "nobody"}},
-    });
-    services
-        .patch(&name, &PatchParams::default(), &Patch::Merge(taken))
-        .await
-        .unwrap();
-    eventually(PATIENCE, || async {
-        let status = services
-            .get(&name)
-            .await
-            .unwrap()
-            .status
-            .unwrap_or_default();
-        let conditions = status.conditions.unwrap_or_default();
-        match conditions.iter().find(|c| c.type_ == "Available") {
-            Some(condition) if condition.status == "False" => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    types::hand_to_nobody(&lab, &old).await;
+    types::is_down(&lab.client, &old).await;
     let widgets = define(&lab, &new).await;
     lab.rule(
         "new",

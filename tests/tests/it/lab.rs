@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tests::control_plane::ControlPlane;
 use tests::eventually::eventually;
-use tests::git::{Commit, GitServer, HttpOptions, Repo};
+use tests::git::{Commit, GitServer, HttpOptions, Repo, SshGitServer, SshOptions};
 use tests::reverser::Reverser;
 
 /// How long anything may take on a busy machine.
@@ -30,6 +30,18 @@ pub(crate) struct Lab<'a> {
     pub(crate) repo: Repo,
     pub(crate) namespace: String,
     pub(crate) client: Client,
+}
+
+/// An SSH server. None where there is no sshd, but in CI, which has to have it.
+pub(crate) fn ssh_server() -> Option<SshGitServer> {
+    match GitServer::ssh(SshOptions::default()) {
+        Ok(server) => Some(server),
+        Err(error) if std::env::var_os("CI").is_none() => {
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 impl Lab<'static> {

@@ -34,4 +34,5 @@ mod ssh;
 mod stream;
 mod testbed;
 mod truth;
+mod types;
 mod unreadable;

@@ -2,19 +2,13 @@
 
 use reverser::api::{GitDestination, GitRepoConfig, WatchRule};
 use serde_json::json;
-use tests::git::{GitServer, SshOptions};
 
-use crate::lab::{Lab, create, map};
+use crate::lab::{Lab, create, map, ssh_server};
 
 #[tokio::test]
 async fn a_repository_over_ssh_is_written_to_with_the_key_of_its_secret() {
-    let server = match GitServer::ssh(SshOptions::default()) {
-        Ok(server) => server,
-        Err(error) if std::env::var_os("CI").is_none() => {
-            eprintln!("SKIPPED: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
+    let Some(server) = ssh_server() else {
+        return;
     };
     let mut lab = Lab::shared("ssh").await;
     lab.repo = server.create_repo("ssh");

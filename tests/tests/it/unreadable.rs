@@ -1,11 +1,12 @@
 //! An object that can't be written takes no other along.
 
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject};
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::reverser::Reverser;
 
 use crate::lab::{FOLDER, Lab, PATIENCE};
+use crate::types;
 
 /// Deeper than the 128 levels that our JSON parser takes; the apiserver takes many more.
 fn deep() -> Value {
@@ -22,21 +23,7 @@ async fn send(lab: &Lab<'_>, user: &str, request: http::Request<Vec<u8>>) {
 async fn an_object_nested_too_deeply_is_skipped_and_the_others_go_on() {
     let lab = Lab::shared("nests").await;
     let group = format!("{}.example.com", lab.namespace);
-    let crds: Api<DynamicObject> = Api::all_with(lab.client.clone(), &ApiResource::erase::<
-        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    >(&()));
-    let crd_name = format!("nests.{group}");
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": crd_name},
-        "spec": {"group": group, "scope": "Namespaced",
-            "names": {"plural": "nests", "singular": "nest", "kind": "Nest"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-    });
-    crds.patch(&crd_name, &PatchParams::apply("test"), &Patch::Apply(crd))
-        .await
-        .unwrap();
+    types::define(&lab.client, &group, "Nest").await;
     let url = format!("/apis/{group}/v1/namespaces/{}/nests", lab.namespace);
     let nest = |name: &str, spec: Value| json!({"apiVersion": format!("{group}/v1"), "kind": "Nest", "metadata": {"name": name}, "spec": spec});
     let create = |name: &str, spec: Value| {
@@ -144,7 +131,8 @@ async fn an_object_nested_too_deeply_is_skipped_and_the_others_go_on() {
         .lines()
         .filter(|line| line.contains("an object is skipped") && line.contains(&lab.namespace));
     assert_eq!(said.count(), 2);
-    crds.delete(&crd_name, &DeleteParams::default())
+    types::definitions(&lab.client)
+        .delete(&format!("nests.{group}"), &DeleteParams::default())
         .await
         .unwrap();
 }

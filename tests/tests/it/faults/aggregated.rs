@@ -1,42 +1,24 @@
 //! A type whose group is an aggregated API by now, and nobody answers for it.
 
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams};
 use reverser::api::{GitDestination, WatchRule};
 use serde_json::{Value, json};
-use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::eventually::eventually;
-use tests::reverser::{Options, Reverser};
 
+use super::through_a_gateway;
 use crate::crowd::{Crowd, Sort, custom, maps, sign};
 use crate::lab::{Lab, PATIENCE, create};
 use crate::truth::{
     git_equals_the_cluster, is_gone, is_signed, last_author, no_live_object_was_deleted,
     nobody_is_wronged,
 };
+use crate::types;
 
 const GROUP: &str = "away.example.com";
 
 fn gadgets() -> Sort {
     custom(GROUP, "v1", "gadgets", "Gadget")
-}
-
-async fn define(lab: &Lab<'_>) {
-    let resource = ApiResource::erase::<
-        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    >(&());
-    let crds: Api<DynamicObject> = Api::all_with(lab.client.clone(), &resource);
-    let name = format!("gadgets.{GROUP}");
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
-        "spec": {"group": GROUP, "scope": "Namespaced",
-            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-    });
-    crds.patch(&name, &PatchParams::apply("test"), &Patch::Apply(crd))
-        .await
-        .unwrap();
 }
 
 fn services(lab: &Lab<'_>) -> Api<APIService> {
@@ -59,19 +41,7 @@ async fn freshness(lab: &Lab<'_>) -> Option<(String, usize)> {
 
 /// Has a Service that nobody stands behind answer for the group, and waits until discovery knows that it doesn't.
 async fn take_over(lab: &Lab<'_>) {
-    let patch = json!({
-        // With it the apiserver would put its own back.
-        "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": null}},
-        "spec": {"insecureSkipTLSVerify": true, "service": {"namespace": lab.namespace, "name": "nobody", "port": 443}},
-    });
-    services(lab)
-        .patch(
-            &format!("v1.{GROUP}"),
-            &PatchParams::default(),
-            &Patch::Merge(patch),
-        )
-        .await
-        .unwrap();
+    types::hand_to_nobody(lab, GROUP).await;
     eventually(PATIENCE, || async {
         match freshness(lab).await {
             Some((freshness, _)) if freshness == "Stale" => Ok(()),
@@ -79,22 +49,7 @@ async fn take_over(lab: &Lab<'_>) {
         }
     })
     .await;
-    eventually(PATIENCE, || async {
-        let service = services(lab).get(&format!("v1.{GROUP}")).await;
-        let status = service.map_err(|error| error.to_string())?.status;
-        let conditions = status
-            .and_then(|status| status.conditions)
-            .unwrap_or_default();
-        let is_down = conditions
-            .iter()
-            .any(|c| c.type_ == "Available" && c.status == "False");
-        if is_down {
-            Ok(())
-        } else {
-            Err(format!("{conditions:?}"))
-        }
-    })
-    .await;
+    types::is_down(&lab.client, GROUP).await;
 }
 
 /// The apiserver makes its own anew.
@@ -143,15 +98,9 @@ async fn is_back(lab: &Lab<'_>, by: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_aggregated_api_that_nobody_answers_for_keeps_its_files_and_holds_up_nothing_else() {
-    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
-    let gateway = plane.gateway(None).unwrap();
-    let options = Options {
-        kubeconfig: Some(gateway.kubeconfig()),
-        ..Options::default()
-    };
-    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let (plane, gateway, reverser) = through_a_gateway(&[]).await;
     let lab = Lab::on(&plane, "away").await;
-    define(&lab).await;
+    types::define(&lab.client, GROUP, "Gadget").await;
     let gadget = gadgets().api(&lab, "ann");
     for name in ["one", "two"] {
         eventually(PATIENCE, || async {

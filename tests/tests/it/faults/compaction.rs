@@ -1,9 +1,10 @@
 //! Versions that etcd has forgotten by the time they are asked for.
 
-use tests::control_plane::{ControlPlane, Gateway, Options as PlaneOptions};
+use tests::control_plane::Gateway;
 use tests::eventually::eventually;
-use tests::reverser::{Options, Reverser};
+use tests::reverser::Reverser;
 
+use super::through_a_gateway;
 use crate::crowd::{Crowd, maps};
 use crate::lab::{Lab, PATIENCE, create, delete, map, set};
 use crate::truth::{
@@ -80,18 +81,7 @@ async fn goes_on(lab: &Lab<'_>) {
 async fn what_was_compacted_away_while_the_watch_was_cut_is_listed_anew_and_its_authors_are_known_by_content()
  {
     // Without a cache the apiserver knows what etcd knows, and a watch is told at once what is too old.
-    let plane = ControlPlane::start(PlaneOptions {
-        apiserver_args: vec!["--watch-cache=false".to_owned()],
-        ..PlaneOptions::default()
-    })
-    .await
-    .unwrap();
-    let gateway = plane.gateway(None).unwrap();
-    let options = Options {
-        kubeconfig: Some(gateway.kubeconfig()),
-        ..Options::default()
-    };
-    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let (plane, gateway, reverser) = through_a_gateway(&["--watch-cache=false"]).await;
     let lab = Lab::on(&plane, "compacted")
         .await
         .watching(&["configmaps"])
@@ -138,13 +128,7 @@ async fn what_was_compacted_away_while_the_watch_was_cut_is_listed_anew_and_its_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_apiserver_that_was_killed_and_an_etcd_that_was_compacted_meanwhile_cost_no_change_and_wrong_nobody()
  {
-    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
-    let gateway = plane.gateway(None).unwrap();
-    let options = Options {
-        kubeconfig: Some(gateway.kubeconfig()),
-        ..Options::default()
-    };
-    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let (plane, gateway, reverser) = through_a_gateway(&[]).await;
     let lab = Lab::on(&plane, "killed-api")
         .await
         .watching(&["configmaps"])

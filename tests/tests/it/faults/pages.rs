@@ -3,9 +3,9 @@
 use futures::stream::{self, StreamExt as _};
 use reverser::api::{GitDestination, WatchRule};
 use serde_json::{Value, json};
-use tests::control_plane::{ControlPlane, Gateway, Hold, Options as PlaneOptions};
-use tests::reverser::{Options, Reverser};
+use tests::control_plane::{Gateway, Hold};
 
+use super::through_a_gateway;
 use crate::crowd::{Acts, maps};
 use crate::lab::{Lab, PATIENCE, create, delete, map, set};
 use crate::truth::{
@@ -54,21 +54,9 @@ fn offered(gateway: &Gateway) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_whose_next_page_expired_begins_anew_and_takes_no_inconsistent_rest() {
-    let plane = ControlPlane::start(PlaneOptions {
-        // From etcd itself, and not as a stream.
-        apiserver_args: ["--watch-cache=false", "--feature-gates=WatchList=false"]
-            .map(str::to_owned)
-            .into(),
-        ..PlaneOptions::default()
-    })
-    .await
-    .unwrap();
-    let gateway = plane.gateway(None).unwrap();
-    let options = Options {
-        kubeconfig: Some(gateway.kubeconfig()),
-        ..Options::default()
-    };
-    let reverser = Reverser::start(&plane, options).await.unwrap();
+    // From etcd itself, and not as a stream.
+    let flags = ["--watch-cache=false", "--feature-gates=WatchList=false"];
+    let (plane, gateway, reverser) = through_a_gateway(&flags).await;
     let lab = Lab::on(&plane, "pages").await;
     let ann = lab.maps("ann");
     stream::iter(0..MAPS)

@@ -7,16 +7,17 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use reverser::api::WatchRule;
 use serde_json::json;
-use tests::control_plane::{ControlPlane, Gateway, Options as PlaneOptions};
+use tests::control_plane::Gateway;
 use tests::process::Usage;
-use tests::reverser::{Options, Reverser};
+use tests::reverser::Reverser;
 
+use super::through_a_gateway;
 use crate::crowd::{Crowd, Sort, custom, maps, quotas};
 use crate::lab::Lab;
 use crate::truth::{git_equals_the_cluster, no_live_object_was_deleted, nobody_is_wronged};
+use crate::types;
 
 const GROUP: &str = "soaked.example.com";
 const SAMPLE: Duration = Duration::from_millis(500);
@@ -34,24 +35,6 @@ fn seconds() -> u64 {
     given.map_or(45, |text| {
         text.parse().expect("SOAK_SECONDS is a number of seconds")
     })
-}
-
-async fn define(lab: &Lab<'_>) {
-    let resource = ApiResource::erase::<
-        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    >(&());
-    let crds: Api<DynamicObject> = Api::all_with(lab.client.clone(), &resource);
-    let name = format!("gadgets.{GROUP}");
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
-        "spec": {"group": GROUP, "scope": "Namespaced",
-            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-    });
-    crds.patch(&name, &PatchParams::apply("test"), &Patch::Apply(crd))
-        .await
-        .unwrap();
 }
 
 /// What is done to the processes, one after the other.
@@ -147,15 +130,9 @@ async fn churn_with_kills_loses_nothing_wrongs_nobody_and_leaves_memory_descript
  {
     let whole = Duration::from_secs(seconds());
     let pause = (whole / 10).clamp(Duration::from_secs(3), Duration::from_secs(30));
-    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
-    let gateway = plane.gateway(None).unwrap();
-    let options = Options {
-        kubeconfig: Some(gateway.kubeconfig()),
-        ..Options::default()
-    };
-    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let (plane, gateway, reverser) = through_a_gateway(&[]).await;
     let lab = Lab::on(&plane, "soak").await;
-    define(&lab).await;
+    types::define(&lab.client, GROUP, "Gadget").await;
     let lab = lab.watching(&["configmaps", "resourcequotas"]).await;
     let rules = json!([{"apiGroups": [GROUP], "resources": ["gadgets"]}]);
     lab.rule("gadgets", rules).await;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::reverser::Options;
 
 use super::sops::{AgeKey, Sops};
 use super::*;
-use crate::lab::{create, map};
+use crate::lab::create;
 
 /// A reverser with a key, that tells everything it can.
 async fn start(plane: &ControlPlane, sops: &Sops) -> Reverser {
@@ -31,14 +31,6 @@ async fn start(plane: &ControlPlane, sops: &Sops) -> Reverser {
 fn encrypt_for(keys: &[&AgeKey]) -> Value {
     let recipients: Vec<&str> = keys.iter().map(|key| key.recipient.as_str()).collect();
     json!({"secretPolicy": "Encrypt", "encryption": {"ageRecipients": recipients}})
-}
-
-fn secret(name: &str, values: [&str; 2], note: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": name, "annotations": {"note": note}},
-        "data": {"password": BASE64.encode(values[0]), "token": BASE64.encode(values[1])},
-    })
 }
 
 /// Whether a file is for these recipients.
@@ -443,29 +435,9 @@ async fn recipients(lab: &Lab<'_>, sops: &Sops, one: &AgeKey, two: &AgeKey) {
     assert_hides(&objects, "the repository");
 }
 
-/// Under a rule that never changes or deletes a file, with Secrets in the clear of which one is gone from the cluster.
+/// Files that the rule never changes or deletes are written for others all the same.
 async fn operations(lab: &Lab<'_>, sops: &Sops, one: &AgeKey) {
-    lab.repo_config(lab.repo.url(), &["main"]).await;
-    lab.destination("all", json!({"secretPolicy": "Plain"}))
-        .await;
-    lab.rule(
-        "rule",
-        json!([{"resources": ["secrets", "configmaps"], "operations": ["CREATE"]}]),
-    )
-    .await;
-    lab.ready::<WatchRule>("rule").await;
-    for name in ["one", "gone"] {
-        lab.apply_secret("alice", name, secret(name, [VALUES[0], VALUES[1]], "1"))
-            .await;
-        lab.secret_file(name, note("1")).await;
-    }
-    create(&lab.maps("alice"), &map("kept", "k", "1")).await;
-    lab.holds("kept", "k", "1").await;
-    let secrets: Api<Secret> = Api::namespaced(lab.user("bob"), &lab.namespace);
-    secrets
-        .delete("gone", &DeleteParams::default())
-        .await
-        .unwrap();
+    plain_and_created_only(lab).await;
     crate::lab::set(&lab.maps("bob"), "kept", "k", "2").await;
     let value = BASE64.encode(VALUES[0]);
 
@@ -521,20 +493,7 @@ async fn values_are_hidden_through_failures_crashes_and_switches() {
     lab.settle().await;
 
     // Committed, refused by the server, and killed.
-    lab.repo
-        .install_hook("pre-receive", "#!/bin/sh\necho no >&2\nexit 1\n");
-    lab.apply_secret("bob", "one", secret("one", [VALUES[2], VALUES[1]], "2"))
-        .await;
-    lab.apply_secret("bob", "late", secret("late", [VALUES[0], VALUES[2]], "2"))
-        .await;
-    lab.condition::<GitDestination>("all", |ready| ready["status"] == "False")
-        .await;
-    assert_never_in_git(&lab, &reverser);
-    assert_hidden(&lab, &reverser, &grpcurl).await;
-    reverser.kill9_reverser();
-    assert_never_in_git(&lab, &reverser);
-    reverser.restart_reverser().await.unwrap();
-    lab.repo.remove_hook("pre-receive");
+    refused_and_killed(&lab, &reverser, &grpcurl).await;
     lab.secret_file("one", note("2")).await;
     lab.secret_file("late", note("2")).await;
 
@@ -555,15 +514,6 @@ async fn values_are_hidden_through_failures_crashes_and_switches() {
     let opened = lab.opened(&sops, &one, "late").await.unwrap();
     assert_eq!(opened["data"]["token"], BASE64.encode(VALUES[2]));
 
-    let secrets: Api<Secret> = Api::namespaced(lab.user("dave"), &lab.namespace);
-    secrets
-        .delete("late", &DeleteParams::default())
-        .await
-        .unwrap();
-    lab.settle().await;
-    assert!(lab.repo.file(&path(&lab, "late")).is_none());
-    assert_never_in_git(&lab, &reverser);
-    assert_hidden(&lab, &reverser, &grpcurl).await;
-    reverser.must_run().unwrap();
+    late_goes(&lab, &reverser, &grpcurl).await;
     reverser.stop().await.unwrap();
 }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::Api;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams};
 use reverser::api::{GitDestination, GitRepoConfig, WatchRule};
 use serde_json::{Value, json};
 use tests::eventually::eventually;
@@ -17,7 +17,7 @@ use tests::net::http_get;
 use tests::reverser::Reverser;
 
 use crate::grpcurl::Grpcurl;
-use crate::lab::{FOLDER, Lab, PASSWORD, PATIENCE};
+use crate::lab::{FOLDER, Lab, PASSWORD, PATIENCE, create, map};
 
 /// Not a substring of anything else.
 const VALUES: [&str; 3] = [
@@ -116,6 +116,62 @@ async fn assert_hidden(lab: &Lab<'_>, reverser: &Reverser, grpcurl: &Grpcurl) {
     assert_hides(&serde_json::to_string(&events.items).unwrap(), "an Event");
 }
 
+fn secret(name: &str, values: [&str; 2], note: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "annotations": {"note": note}},
+        "data": {"password": BASE64.encode(values[0]), "token": BASE64.encode(values[1])},
+    })
+}
+
+/// Under a rule that never changes or deletes a file: Secrets in the clear, of which one is gone from the cluster.
+async fn plain_and_created_only(lab: &Lab<'_>) {
+    lab.repo_config(lab.repo.url(), &["main"]).await;
+    lab.destination("all", json!({"secretPolicy": "Plain"}))
+        .await;
+    lab.rule(
+        "rule",
+        json!([{"resources": ["secrets", "configmaps"], "operations": ["CREATE"]}]),
+    )
+    .await;
+    lab.ready::<WatchRule>("rule").await;
+    lab.write_secret("alice", "one", "1").await;
+    lab.write_secret("alice", "gone", "1").await;
+    create(&lab.maps("alice"), &map("kept", "k", "1")).await;
+    lab.secret_file("one", note("1")).await;
+    lab.secret_file("gone", note("1")).await;
+    lab.holds("kept", "k", "1").await;
+    lab.delete_secret("bob", "gone").await;
+}
+
+/// Two changes, of `one` and of a new Secret `late`, that are committed, refused by the server, and there when the process is killed.
+async fn refused_and_killed(lab: &Lab<'_>, reverser: &Reverser, grpcurl: &Grpcurl) {
+    lab.repo
+        .install_hook("pre-receive", "#!/bin/sh\necho no >&2\nexit 1\n");
+    lab.apply_secret("bob", "one", secret("one", [VALUES[2], VALUES[1]], "2"))
+        .await;
+    lab.apply_secret("bob", "late", secret("late", [VALUES[0], VALUES[2]], "2"))
+        .await;
+    lab.condition::<GitDestination>("all", |ready| ready["status"] == "False")
+        .await;
+    assert_never_in_git(lab, reverser);
+    assert_hidden(lab, reverser, grpcurl).await;
+    reverser.kill9_reverser();
+    assert_never_in_git(lab, reverser);
+    reverser.restart_reverser().await.unwrap();
+    lab.repo.remove_hook("pre-receive");
+}
+
+/// The Secret `late` is deleted, and then its file; still nothing shows a value.
+async fn late_goes(lab: &Lab<'_>, reverser: &Reverser, grpcurl: &Grpcurl) {
+    lab.delete_secret("dave", "late").await;
+    lab.settle().await;
+    assert!(lab.repo.file(&path(lab, "late")).is_none());
+    assert_never_in_git(lab, reverser);
+    assert_hidden(lab, reverser, grpcurl).await;
+    reverser.must_run().unwrap();
+}
+
 impl Lab<'_> {
     /// A Secret of these values, through stringData and through data.
     async fn write_secret(&self, user: &str, name: &str, note: &str) {
@@ -133,6 +189,11 @@ impl Lab<'_> {
         api.patch(name, &apply, &kube::api::Patch::Apply(secret))
             .await
             .unwrap();
+    }
+
+    async fn delete_secret(&self, user: &str, name: &str) {
+        let api: Api<Secret> = Api::namespaced(self.user(user), &self.namespace);
+        api.delete(name, &DeleteParams::default()).await.unwrap();
     }
 
     /// Waits until the file of a Secret is as wanted.

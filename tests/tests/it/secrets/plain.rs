@@ -1,6 +1,5 @@
 //! What is written as it is, because somebody asked for that.
 
-use kube::api::DeleteParams;
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::reverser::Options;
 
@@ -73,35 +72,10 @@ async fn a_value_is_written_where_that_was_asked_for_and_shows_nowhere_else() {
     reverser.stop().await.unwrap();
 }
 
-/// Under a rule that never changes or deletes a file: Secrets in the clear, of which one is gone from the cluster.
-async fn plain_and_created_only(prefix: &str) -> Lab<'static> {
-    let lab = Lab::shared(prefix).await;
-    lab.repo_config(lab.repo.url(), &["main"]).await;
-    lab.destination("all", json!({"secretPolicy": "Plain"}))
-        .await;
-    lab.rule(
-        "rule",
-        json!([{"resources": ["secrets", "configmaps"], "operations": ["CREATE"]}]),
-    )
-    .await;
-    lab.ready::<WatchRule>("rule").await;
-    lab.write_secret("alice", "one", "1").await;
-    lab.write_secret("alice", "gone", "1").await;
-    create(&lab.maps("alice"), &map("kept", "k", "1")).await;
-    lab.secret_file("one", note("1")).await;
-    lab.secret_file("gone", note("1")).await;
-    lab.holds("kept", "k", "1").await;
-    let secrets: Api<Secret> = Api::namespaced(lab.user("bob"), &lab.namespace);
-    secrets
-        .delete("gone", &DeleteParams::default())
-        .await
-        .unwrap();
-    lab
-}
-
 #[tokio::test]
 async fn omitting_secrets_removes_them_whatever_the_operations() {
-    let lab = plain_and_created_only("withdraw").await;
+    let lab = Lab::shared("withdraw").await;
+    plain_and_created_only(&lab).await;
 
     lab.policy("Omit").await;
     lab.no_secret_file().await;
@@ -111,7 +85,8 @@ async fn omitting_secrets_removes_them_whatever_the_operations() {
 
 #[tokio::test]
 async fn redacting_secrets_rewrites_them_whatever_the_operations() {
-    let lab = plain_and_created_only("rewrite").await;
+    let lab = Lab::shared("rewrite").await;
+    plain_and_created_only(&lab).await;
     crate::lab::set(&lab.maps("bob"), "kept", "k", "2").await;
 
     lab.policy("Redact").await;

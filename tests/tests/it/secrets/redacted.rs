@@ -1,6 +1,6 @@
 //! Values that are never written: what shows of them, and that nothing else does, whatever happens meanwhile.
 
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::reverser::Options;
 
@@ -14,14 +14,6 @@ fn digest(object: &Value, key: &str) -> String {
         "{object}"
     );
     value.to_owned()
-}
-
-fn secret(name: &str, values: [&str; 2], note: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": name, "annotations": {"note": note}},
-        "data": {"password": BASE64.encode(values[0]), "token": BASE64.encode(values[1])},
-    })
 }
 
 /// A reverser with a key, that tells everything it can.
@@ -168,20 +160,7 @@ async fn values_are_hidden_through_failures_crashes_and_switches() {
     assert_eq!(now, history);
 
     // Committed, refused by the server, and killed.
-    lab.repo
-        .install_hook("pre-receive", "#!/bin/sh\necho no >&2\nexit 1\n");
-    lab.apply_secret("bob", "one", secret("one", [VALUES[2], VALUES[1]], "2"))
-        .await;
-    lab.apply_secret("bob", "late", secret("late", [VALUES[0], VALUES[2]], "2"))
-        .await;
-    lab.condition::<GitDestination>("all", |ready| ready["status"] == "False")
-        .await;
-    assert_never_in_git(&lab, &reverser);
-    assert_hidden(&lab, &reverser, &grpcurl).await;
-    reverser.kill9_reverser();
-    assert_never_in_git(&lab, &reverser);
-    reverser.restart_reverser().await.unwrap();
-    lab.repo.remove_hook("pre-receive");
+    refused_and_killed(&lab, &reverser, &grpcurl).await;
     let after = lab.secret_file("one", note("2")).await;
     assert_ne!(digest(&before, "password"), digest(&after, "password"));
     assert_eq!(digest(&before, "token"), digest(&after, "token"));
@@ -197,15 +176,6 @@ async fn values_are_hidden_through_failures_crashes_and_switches() {
     let back = lab.secret_file("one", note("3")).await;
     assert_eq!(digest(&after, "token"), digest(&back, "token"));
 
-    let secrets: Api<Secret> = Api::namespaced(lab.user("dave"), &lab.namespace);
-    secrets
-        .delete("late", &DeleteParams::default())
-        .await
-        .unwrap();
-    lab.settle().await;
-    assert!(lab.repo.file(&path(&lab, "late")).is_none());
-    assert_never_in_git(&lab, &reverser);
-    assert_hidden(&lab, &reverser, &grpcurl).await;
-    reverser.must_run().unwrap();
+    late_goes(&lab, &reverser, &grpcurl).await;
     reverser.stop().await.unwrap();
 }

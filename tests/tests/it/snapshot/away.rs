@@ -8,6 +8,7 @@ use tests::eventually::eventually;
 
 use super::{FOLDER, Site, bare};
 use crate::lab::{PATIENCE, create};
+use crate::types;
 
 #[tokio::test]
 async fn files_of_an_api_that_is_away_stay_and_go_once_it_is_gone() {
@@ -27,20 +28,7 @@ async fn files_of_an_api_that_is_away_stay_and_go_once_it_is_gone() {
     }))
     .unwrap();
     create(&services, &service).await;
-    eventually(PATIENCE, || async {
-        let status = services
-            .get(&name)
-            .await
-            .unwrap()
-            .status
-            .unwrap_or_default();
-        let available = status.conditions.unwrap_or_default();
-        match available.iter().find(|c| c.type_ == "Available") {
-            Some(condition) if condition.status == "False" => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    types::is_down(&site.client(), &group).await;
     let only = ["--resource=configmaps"];
     let said = site.snapshot(&only).await.ended(2);
     assert!(

@@ -9,12 +9,12 @@ use kube::Api;
 use serde_json::json;
 use tests::assets::Tool;
 use tests::control_plane::{ControlPlane, Options};
-use tests::git::{GitServer, HttpOptions, Repo, SshOptions};
+use tests::git::{GitServer, HttpOptions, Repo};
 use tests::reverser::Binaries;
 use tokio::process::Command;
 
 use super::Said;
-use crate::lab::{create, map};
+use crate::lab::{create, map, ssh_server};
 
 const URL: &str = "https://git.example.com/team/cluster.git";
 const SSH_URL: &str = "ssh://git@git.example.com/team/cluster.git";
@@ -207,16 +207,12 @@ async fn every_command_works_as_it_stands_there() {
         "{files:?}"
     );
 
-    match GitServer::ssh(SshOptions::default()) {
-        Ok(server) => {
-            let repo = server.create_repo("cluster");
-            std::fs::write(terminal.at("id_ed25519"), server.private_key_pem()).unwrap();
-            std::fs::write(terminal.at("checked_known_hosts"), server.known_hosts()).unwrap();
-            terminal.types(&ssh.0, Some(repo.url())).await.ended(0);
-            assert!(repo.head().is_some());
-        }
-        Err(error) if std::env::var_os("CI").is_none() => eprintln!("SKIPPED: {error}"),
-        Err(error) => panic!("{error}"),
+    if let Some(server) = ssh_server() {
+        let repo = server.create_repo("cluster");
+        std::fs::write(terminal.at("id_ed25519"), server.private_key_pem()).unwrap();
+        std::fs::write(terminal.at("checked_known_hosts"), server.known_hosts()).unwrap();
+        terminal.types(&ssh.0, Some(repo.url())).await.ended(0);
+        assert!(repo.head().is_some());
     }
 
     let readme = blocks(&read("README.md"));

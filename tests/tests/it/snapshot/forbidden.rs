@@ -3,12 +3,13 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 
 use super::{Site, bare};
 use crate::lab::{PATIENCE, create, delete, map};
+use crate::types;
 
 const ONLY: &str = "--resource=configmaps,services";
 
@@ -150,21 +151,7 @@ fn deep() -> Value {
 async fn the_file_of_an_object_that_can_not_be_read_stays_and_the_others_are_written() {
     let site = Site::on(bare().await, "deep").await;
     let group = format!("{}.example.com", site.namespace);
-    let crds: Api<DynamicObject> = Api::all_with(site.client(), &kube::api::ApiResource::erase::<
-        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    >(&()));
-    let name = format!("nests.{group}");
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": name},
-        "spec": {"group": group, "scope": "Namespaced",
-            "names": {"plural": "nests", "singular": "nest", "kind": "Nest"},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-    });
-    crds.patch(&name, &PatchParams::apply("test"), &Patch::Apply(crd))
-        .await
-        .unwrap();
+    types::define(&site.client(), &group, "Nest").await;
     let url = format!("/apis/{group}/v1/namespaces/{}/nests", site.namespace);
     let create = |name: &str, spec: Value| {
         let nest = json!({"apiVersion": format!("{group}/v1"), "kind": "Nest", "metadata": {"name": name}, "spec": spec});

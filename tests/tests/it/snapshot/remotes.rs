@@ -1,9 +1,9 @@
 //! How to log in.
 
-use tests::git::{GitServer, HttpOptions, SshOptions};
+use tests::git::{GitServer, HttpOptions};
 
 use super::{FOLDER, Site, Snapshot, bare};
-use crate::lab::{PASSWORD, USER, create, map};
+use crate::lab::{PASSWORD, USER, create, map, ssh_server};
 
 /// Everything but credentials.
 async fn command(site: &Site<'_>, url: &str) -> Snapshot {
@@ -93,13 +93,8 @@ fn last_line(said: &super::Said) -> &str {
 
 #[tokio::test]
 async fn ssh_takes_a_key_and_known_hosts_and_nothing_without_them() {
-    let server = match GitServer::ssh(SshOptions::default()) {
-        Ok(server) => server,
-        Err(error) if std::env::var_os("CI").is_none() => {
-            eprintln!("SKIPPED: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
+    let Some(server) = ssh_server() else {
+        return;
     };
     let site = Site::on(bare().await, "ssh").await;
     create(&site.maps(), &map("one", "k", "v")).await;
