@@ -79,7 +79,7 @@ fn push(path: &mut String, segment: &str) {
 /// Lower-case letters, digits, `-`, `_` and `.` stay. Every other byte of the UTF-8 becomes `%` and
 /// two upper-case hex digits. Escaped too: a dot at the start (`.git`, hidden files), at the end
 /// (Windows drops it) and of a last `.yaml`; the first letter of names with a meaning elsewhere
-/// (Windows' devices, `kustomization.yaml`).
+/// (Windows' devices, `kustomization.yaml`, `cloudbuild.yaml`).
 ///
 /// A result of more than 240 bytes is cut between characters and ends in `%~` and the
 /// [`SpecHash`] of the full name. The empty name, which no object has, is `%`.
@@ -141,8 +141,9 @@ fn escape_first(name: &str) -> String {
 
 /// Names that mean something to a system that a repository is checked out on.
 fn has_other_meaning(name: &str) -> bool {
-    // kustomize, and so Flux and Argo CD, reads any kustomization.yaml as a build instruction.
-    if name == "kustomization" {
+    // kustomize, and so Flux and Argo CD, reads any kustomization.yaml as a build instruction, and Flux's source-controller leaves
+    // out any cloudbuild.yaml, without a word: the only file on its list that could be one of ours.
+    if matches!(name, "kustomization" | "cloudbuild") {
         return true;
     }
     // Windows reserves these with any extension: "Naming Files, Paths, and Namespaces".

@@ -68,6 +68,8 @@ fn escapes_what_a_file_system_can_not_hold() {
         ("com10", "com10"),
         ("console", "console"),
         ("kustomization", "%6Bustomization"),
+        ("cloudbuild", "%63loudbuild"),
+        ("cloudbuild-1", "cloudbuild-1"),
         ("a.yaml", "a%2Eyaml"),
         ("", "%"),
     ] {
@@ -105,6 +107,7 @@ fn foreign_file_names_are_not_ours() {
         ".yaml",
         ".sops.yaml",
         "kustomization.yaml",
+        "cloudbuild.yaml",
         "con.yaml",
         "a b.yaml",
         "a%3ab.yaml",
