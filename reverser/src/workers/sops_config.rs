@@ -1,13 +1,15 @@
 //! `.sops.yaml` in the folder of a destination that encrypts: for whom `sops` encrypts what people add or rewrite there.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::claim;
 use crate::api::SecretPolicy;
 use crate::commit::{CommitPlan, PathChange};
 use crate::rules::DestinationPlan;
 
-/// Its file name; not of our path grammar, so that no sweep takes it. Flux leaves it out of what it applies.
+/// Its file name; not of our path grammar, so that no sweep takes it. Flux's source-controller leaves it out, unless somebody has rules
+/// of their own of what to leave out; it then comes to kustomize, which takes every `.yaml` for an object.
 const NAME: &str = ".sops.yaml";
 
 /// What ours begins with. A file that does not is somebody else's.
@@ -47,10 +49,16 @@ pub(super) fn plan(destination: &DestinationPlan, found: Option<&[u8]>) -> Optio
 
 fn text(destination: &DestinationPlan) -> String {
     let recipients: Vec<&str> = destination.recipients.iter().map(AsRef::as_ref).collect();
+    // Kustomize takes no two objects of one name. In JSON it is good YAML, whatever the folder is called.
+    let name = Value::String(path(&destination.base_folder));
     format!(
         "{OURS} for the GitDestination {}; without this line the file is yours, and is left as it is.\n\
          creation_rules:\n\
-         - path_regex: \\.yaml$\n  encrypted_regex: ^(data|stringData)$\n  age: {}\n",
+         - path_regex: \\.yaml$\n  encrypted_regex: ^(data|stringData)$\n  age: {}\n\
+         # What sops does not read: it tells kustomize, and so Flux, that this is no object to apply.\n\
+         apiVersion: configbutler.ai/v1alpha1\n\
+         kind: SopsConfiguration\n\
+         metadata:\n  name: {name}\n  annotations:\n    config.kubernetes.io/local-config: \"true\"\n",
         destination.key,
         recipients.join(",")
     )
@@ -74,6 +82,8 @@ mod tests {
         let written = plan(&destination, None).unwrap().changes.remove(0);
         assert_eq!(written.path, "live/.sops.yaml");
         let ours = written.content.unwrap();
+        let parsed: Value = serde_yaml::from_slice(&ours).unwrap();
+        assert_eq!(parsed["metadata"]["name"], "live/.sops.yaml");
         assert!(plan(&destination, Some(&ours)).is_none());
         for theirs in [&b"creation_rules: []\n"[..], b"", b"\xff"] {
             assert!(plan(&destination, Some(theirs)).is_none());
