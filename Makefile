@@ -27,6 +27,10 @@ test: build ## Unit, property and integration tests, on a real control plane
 test-e2e: build ## Install the chart and run the pod's containers as it says; needs no cluster
 	GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test --workspace --test e2e -- --ignored --nocapture
 
+.PHONY: test-flux
+test-flux: build ## Let the real Flux apply what is written to a second cluster (builds it first, in about 9 minutes)
+	GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test -p tests --test it -- --ignored --nocapture secrets::flux
+
 .PHONY: demo
 demo: build ## The whole path at work, until Ctrl-C (ONESHOT=1: ends by itself; KUBECONFIG=…: on that cluster)
 	$(CARGO) run --quiet --bin demo -- $(if $(filter-out 0,$(ONESHOT)),--oneshot)

@@ -6,6 +6,7 @@
 //! | [`process`] | child processes of which none outlives the test process, however it ends |
 //! | [`control_plane`] | etcd, kube-apiserver, kube-controller-manager, and clients for any user |
 //! | [`git`] | Git over HTTPS, HTTP and SSH, with faults on demand, and repositories to look into |
+//! | [`flux`] | Flux's controllers, which apply a folder of a repository to such a control plane |
 //! | [`hooks`] | admission and conversion webhooks of a test's own |
 //! | [`reverser`] | our own two processes on such a control plane |
 //! | [`mod@eventually`] | waiting for what converges, with a failure that says what was there instead |
@@ -17,6 +18,7 @@ pub mod assets;
 pub mod certs;
 pub mod control_plane;
 pub mod eventually;
+pub mod flux;
 pub mod git;
 pub mod hooks;
 pub mod net;

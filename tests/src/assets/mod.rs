@@ -85,6 +85,32 @@ impl Assets {
         Ok(program)
     }
 
+    /// The source of a program's module, of the version that is built: it holds more than programs, such as CRDs. Fetched first if
+    /// need be.
+    ///
+    /// # Errors
+    /// [`MissingTool`] without Go; else what Go said.
+    pub fn source(&self, tool: Tool) -> Result<PathBuf> {
+        require_go()?;
+        let output = Command::new("go")
+            .args(["mod", "download", "-json", tool.module()])
+            .current_dir(self.modules.join(tool.set()))
+            .env("GOWORK", "off")
+            .output()
+            .context("start go")?;
+        let answer = String::from_utf8_lossy(&output.stdout);
+        let module: serde_json::Value = serde_json::from_str(&answer).with_context(|| {
+            format!(
+                "go mod download: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })?;
+        let directory = module["Dir"].as_str();
+        Ok(directory
+            .with_context(|| format!("go mod download: {answer}"))?
+            .into())
+    }
+
     fn build_once(&self, build: &Build, directory: &Path, program: &Path) -> Result<()> {
         std::fs::create_dir_all(&self.cache)
             .with_context(|| format!("make {}", self.cache.display()))?;
@@ -149,13 +175,7 @@ impl Build {
 
     fn run(&self, output: &Path) -> Result<()> {
         let name = self.tool.name();
-        if find_program("go".as_ref()).is_none() {
-            let missing = MissingTool {
-                tool: "go",
-                package: "Go 1.25 or newer, or point KUBEBUILDER_ASSETS at built programs",
-            };
-            return Err(anyhow::Error::new(missing));
-        }
+        require_go()?;
         say(&format!(
             "building {name} {} from its Go modules: once on this machine, about {} on two cores",
             self.version,
@@ -184,6 +204,17 @@ impl Build {
         }
         Ok(())
     }
+}
+
+fn require_go() -> Result<()> {
+    if find_program("go".as_ref()).is_some() {
+        return Ok(());
+    }
+    let missing = MissingTool {
+        tool: "go",
+        package: "Go 1.25 or newer, or point KUBEBUILDER_ASSETS at built programs",
+    };
+    Err(anyhow::Error::new(missing))
 }
 
 /// Passes on what go says, except for the name of every package it compiled, of which only the number is told.
@@ -238,6 +269,8 @@ mod tests {
             Tool::Grpcurl,
             Tool::Sops,
             Tool::AgeKeygen,
+            Tool::SourceController,
+            Tool::KustomizeController,
         ] {
             let build = Build::of(tool, &assets.modules.join(tool.set())).unwrap();
             assert!(

@@ -21,6 +21,10 @@ pub enum Tool {
     Sops,
     /// age-keygen, which makes the keys for that.
     AgeKeygen,
+    /// source-controller of Flux, which fetches repositories.
+    SourceController,
+    /// kustomize-controller of Flux, which applies what is in them.
+    KustomizeController,
 }
 
 /// Which control plane tests run against: `GITOPS_REVERSER_KUBERNETES`.
@@ -72,6 +76,8 @@ impl Tool {
             Self::Grpcurl => "grpcurl",
             Self::Sops => "sops",
             Self::AgeKeygen => "age-keygen",
+            Self::SourceController => "source-controller",
+            Self::KustomizeController => "kustomize-controller",
         }
     }
 
@@ -85,6 +91,7 @@ impl Tool {
             Self::Helm => "helm",
             Self::Grpcurl => "grpcurl",
             Self::Sops | Self::AgeKeygen => "sops",
+            Self::SourceController | Self::KustomizeController => "flux",
         }
     }
 
@@ -99,13 +106,17 @@ impl Tool {
             Self::Grpcurl => "github.com/fullstorydev/grpcurl",
             Self::Sops => "github.com/getsops/sops/v3",
             Self::AgeKeygen => "filippo.io/age",
+            Self::SourceController => "github.com/fluxcd/source-controller",
+            Self::KustomizeController => "github.com/fluxcd/kustomize-controller",
         }
     }
 
     /// The Go package of its `main`.
     pub(super) fn package(self) -> String {
         match self {
-            Self::Etcd => self.module().to_owned(),
+            Self::Etcd | Self::SourceController | Self::KustomizeController => {
+                self.module().to_owned()
+            }
             _ => format!("{}/cmd/{}", self.module(), self.name()),
         }
     }
@@ -118,6 +129,8 @@ impl Tool {
             Self::Helm | Self::Sops => "3 minutes",
             Self::Kubectl => "a minute after kube-apiserver's 6",
             Self::Etcd | Self::Grpcurl | Self::AgeKeygen => "a minute",
+            Self::KustomizeController => "6 minutes",
+            Self::SourceController => "3 minutes after kustomize-controller's 6",
         }
     }
 

@@ -28,14 +28,22 @@ const EFFECTIVE_WITHIN: Duration = Duration::from_secs(60);
 /// From the first review on, until a write names its author.
 const REACHED: Duration = Duration::from_millis(1100);
 
-/// Applies every CRD of the chart, with server-side apply, and waits until the apiserver serves them.
+/// Applies every CRD of the chart, as `apply_crds_of` does.
+///
+/// # Errors
+/// As there.
+pub async fn apply_crds(client: &kube::Client) -> Result<()> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/gitops-reverser/crds");
+    apply_crds_of(client, &directory).await
+}
+
+/// Applies every CRD of a directory, with server-side apply, and waits until the apiserver serves them.
 ///
 /// # Errors
 /// If there are none, or the apiserver refuses one.
-pub async fn apply_crds(client: &kube::Client) -> Result<()> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/gitops-reverser/crds");
+pub(crate) async fn apply_crds_of(client: &kube::Client, directory: &Path) -> Result<()> {
     let files =
-        std::fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
+        std::fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut names = Vec::new();
     for file in files {

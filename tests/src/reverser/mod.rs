@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 pub use binaries::Binaries;
 use install::Registration;
 pub use install::apply_crds;
+pub(crate) use install::apply_crds_of;
 pub use metrics::Metrics;
 use processes::Addresses;
 pub use processes::Options;

@@ -14,7 +14,7 @@ use super::*;
 use crate::lab::create;
 
 /// A reverser with a key, that tells everything it can.
-async fn start(plane: &ControlPlane, sops: &Sops) -> Reverser {
+pub(super) async fn start(plane: &ControlPlane, sops: &Sops) -> Reverser {
     let key = sops.directory.path().join("redaction-key");
     std::fs::write(&key, "0123456789abcdefghijklmnopqrstuvwxyz\n").unwrap();
     let options = Options {
@@ -48,7 +48,7 @@ fn is_for(object: &Value, keys: &[&AgeKey]) -> bool {
 
 impl Lab<'_> {
     /// A destination that encrypts, and what it watches.
-    async fn encrypting(self, keys: &[&AgeKey], resources: &[&str]) -> Self {
+    pub(super) async fn encrypting(self, keys: &[&AgeKey], resources: &[&str]) -> Self {
         self.repo_config(self.repo.url(), &["main"]).await;
         self.destination("all", encrypt_for(keys)).await;
         self.rule("rule", json!([{"resources": resources}])).await;
@@ -68,7 +68,7 @@ impl Lab<'_> {
 }
 
 /// The commands of docs/secrets.md, of which there are three.
-fn documented() -> [String; 3] {
+pub(super) fn documented() -> [String; 3] {
     let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/secrets.md");
     let text = std::fs::read_to_string(docs).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("$ "));
@@ -77,7 +77,7 @@ fn documented() -> [String; 3] {
 }
 
 /// What people mean by an object, without what a running cluster knows.
-fn meant(object: &impl serde::Serialize) -> Value {
+pub(super) fn meant(object: &impl serde::Serialize) -> Value {
     let object = serde_json::to_value(object).unwrap();
     manifest::parse(&manifest::canonicalize(&object).unwrap().text).unwrap()
 }

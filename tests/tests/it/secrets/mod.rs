@@ -1,6 +1,7 @@
 //! Secret values reach Git only where somebody asked for it, and nothing else ever.
 
 mod encrypted;
+mod flux;
 mod plain;
 mod redacted;
 mod sops;
