@@ -115,7 +115,7 @@ impl Metrics {
             certificate_reloads,
             connections_rejected: counter(
                 "connections_rejected_total",
-                "Connections closed at once because too many were open.",
+                "Connections closed because too many were open, before they carried an admission.",
             )?,
             tls_handshake_failures: counter(
                 "tls_handshake_failures_total",

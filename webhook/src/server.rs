@@ -5,6 +5,7 @@ pub mod tls;
 pub mod webhook;
 
 mod not_after;
+mod slots;
 
 use std::time::Duration;
 

@@ -17,6 +17,8 @@ use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use webhook::args::Args;
@@ -282,4 +284,102 @@ async fn the_end_lets_an_answer_in_flight_out() {
     assert_eq!(answer.await.unwrap().unwrap().0, StatusCode::OK);
     ended.await.unwrap().unwrap();
     assert!(connect(address, &bed.authority, b"h2", None).await.is_err());
+}
+
+/// What a client may do without an end: nothing, the beginning of a handshake, a header that goes on. Returns once it is cut off.
+async fn dawdle(address: std::net::SocketAddr, bed: &Bed, manner: usize) -> std::io::Result<()> {
+    match manner % 3 {
+        0 | 1 => {
+            let mut stream = TcpStream::connect(address).await?;
+            if manner % 3 == 1 {
+                // The header of a TLS record of 512 bytes, of which few follow.
+                stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await?;
+            }
+            stream.read_to_end(&mut Vec::new()).await?;
+        }
+        _ => {
+            let mut stream = connect(address, &bed.authority, b"http/1.1", None).await?;
+            let drip = async {
+                stream
+                    .write_all(b"POST / HTTP/1.1\r\nhost: localhost\r\n")
+                    .await?;
+                loop {
+                    stream.write_all(b"x: 1\r\n").await?;
+                    stream.flush().await?;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            };
+            let _: std::io::Result<()> = drip.await;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_comes_to_the_point_is_cut_off() {
+    let bed = Bed::new();
+    let running = bed.start(&[]).await.unwrap();
+    let all = (0..9).map(|manner| dawdle(running.admissions, &bed, manner));
+    let all = futures::future::join_all(all);
+    // The longest of them would go on for ever; ten seconds are the limit for a first request.
+    let ended = tokio::time::timeout(Duration::from_secs(60), all).await;
+    assert_eq!(ended.unwrap().len(), 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_connections_keeps_no_admission_out() {
+    let bed = Bed::new();
+    let token = bed.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let flag = format!("--path-token-file={}", token.display());
+    let running = bed.start(&[flag]).await.unwrap();
+    let address = running.admissions;
+    let path = format!("https://localhost{PATH}/0123456789abcdef");
+    let admission = |name: &str| {
+        Request::post(path.clone())
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(review("lab", name))))
+            .unwrap()
+    };
+    let apiserver = async || {
+        let stream = connect(address, &bed.authority, b"h2", None).await.unwrap();
+        let io = TokioIo::new(stream);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    };
+    let mut first = apiserver().await;
+    let answer = first.send_request(admission("first")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+
+    // Three times as many as there may be, and new ones all the time.
+    let flood = tokio::spawn(async move {
+        let mut held = std::collections::VecDeque::new();
+        loop {
+            held.push_back(TcpStream::connect(address).await);
+            if held.len() > 768 {
+                held.pop_front();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    let metrics = running.metrics;
+    eventually(async || {
+        let page = get(metrics, "/metrics").await;
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("gitopsreverser_webhook_connections_rejected_total "));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
+            .is_some_and(|rejected| rejected > 600)
+    })
+    .await;
+    for n in 0..20 {
+        let answer = first.send_request(admission(&format!("old-{n}"))).await;
+        assert_eq!(answer.unwrap().status(), StatusCode::OK);
+        let mut another = apiserver().await;
+        let answer = another.send_request(admission(&format!("new-{n}"))).await;
+        assert_eq!(answer.unwrap().status(), StatusCode::OK);
+    }
+    assert!(!flood.is_finished());
+    flood.abort();
 }

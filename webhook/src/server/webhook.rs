@@ -15,19 +15,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::slots::{Slot, Slots};
 use super::tls::CurrentConfig;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 
 /// Connections at a time. An apiserver needs one over HTTP/2, and over HTTP/1.1 as many as it has
-/// writes in flight; a connection costs some 50 KiB. At the bound a new one is closed at once:
-/// the apiserver then goes on without us at once, too, where a queue would cost it the timeout.
+/// writes in flight; a connection costs some 50 KiB. At the bound the oldest that has carried no
+/// admission makes room for a new one. Where all have, the new one is closed at once: the
+/// apiserver then goes on without us at once, too, where a queue would cost it the timeout.
 const MAX_CONNECTIONS: usize = 256;
 /// Requests at a time on one HTTP/2 connection; an apiserver waits with more.
 const MAX_STREAMS: u32 = 250;
@@ -69,7 +70,7 @@ pub async fn serve(
     routing: Routing,
     shutdown: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Slots::new(MAX_CONNECTIONS);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -83,21 +84,26 @@ pub async fn serve(
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let Some(slot) = slots.take() else {
             metrics.connection_rejected();
             continue;
         };
+        let slot = Arc::new(slot);
         let connection = connection(
             stream,
             TlsAcceptor::from(config.load()),
             Arc::clone(&handler),
             Arc::clone(&metrics),
             routing.clone(),
+            Arc::clone(&slot),
             shutdown.clone(),
         );
+        let metrics = Arc::clone(&metrics);
         connections.spawn(async move {
-            connection.await;
-            drop(slot);
+            tokio::select! {
+                () = connection => {}
+                () = slot.evicted() => metrics.connection_rejected(),
+            }
         });
     }
     drop(listener);
@@ -111,6 +117,7 @@ async fn connection(
     handler: Arc<impl Handler>,
     metrics: Arc<Metrics>,
     routing: Routing,
+    slot: Arc<Slot>,
     shutdown: CancellationToken,
 ) {
     // Answers are small; without this they would wait for more to come.
@@ -154,8 +161,8 @@ async fn connection(
     let service = {
         let used = Arc::clone(&used);
         service_fn(move |request: Request<Incoming>| {
-            if handler.serves(request.uri().path()) {
-                used.store(true, Ordering::Relaxed);
+            if handler.serves(request.uri().path()) && !used.swap(true, Ordering::Relaxed) {
+                slot.keep();
             }
             let handler = Arc::clone(&handler);
             async move { Ok::<_, Infallible>(handler.answer(request).await) }
