@@ -9,6 +9,7 @@ use manifest::ClusterMade;
 
 use crate::attribution::endpoint::BindAddress;
 use crate::commit::{CommitOptions, Signature};
+use crate::git::limits::Limits;
 use crate::observe::LogFormat;
 use crate::probe::ProbeArgs;
 use crate::rules::{CompileOptions, TypeFilter};
@@ -81,6 +82,11 @@ pub struct Args {
         default_value_t = 1000
     )]
     pub git_batch_linger_ms: u32,
+
+    /// MiB that one fetch may bring, which is the tip of a branch without its history; a larger repository is left alone
+    #[arg(long, env = "GITOPS_REVERSER_GIT_FETCH_MAX_MIB", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub git_fetch_max_mib: u32,
 
     /// How often a worker looks whether somebody changed its folders in Git; 0: only when it pushes
     #[arg(long, env = "GITOPS_REVERSER_DRIFT_CHECK_INTERVAL", default_value = "5m", value_parser = parse_interval)]
@@ -184,6 +190,15 @@ impl Args {
     #[must_use]
     pub fn cluster_made(&self) -> ClusterMade {
         cluster_made(self.write_cluster_made)
+    }
+
+    /// What is taken from Git servers.
+    #[must_use]
+    pub fn git_limits(&self) -> Limits {
+        Limits {
+            received: u64::from(self.git_fetch_max_mib) << 20,
+            ..Limits::default()
+        }
     }
 
     /// What bears on plans.

@@ -21,10 +21,7 @@ fn main() -> anyhow::Result<ExitCode> {
 fn operate(args: Args) -> anyhow::Result<()> {
     observe::init_logging(args.log_format, &args.log_level)?;
     // Process-wide and not thread-safe: before there is a second thread.
-    git::timeouts::init_process(
-        &args.work_dir.join("home"),
-        git::timeouts::Timeouts::default(),
-    )?;
+    git::limits::init_process(&args.work_dir.join("home"), args.git_limits())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -1,9 +1,11 @@
-//! The Git engine on real servers: what `file://` can't show. A binary of its own, because libgit2's timeouts, which these
-//! tests shorten, are the process's.
+//! The Git engine on real servers: what `file://` can't show. A binary of its own, because libgit2's limits, which these
+//! tests lower, are the process's.
 
 // clippy.toml allows it in test functions only, not in what they share.
 #![allow(clippy::unwrap_used)]
 
+#[path = "git_engine/bounds.rs"]
+mod bounds;
 #[path = "git_engine/dripping.rs"]
 mod dripping;
 #[path = "git_engine/faults.rs"]
@@ -28,7 +30,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reverser::commit::{CommitPlan, PathChange, Signature};
-use reverser::git::timeouts::{Timeouts, init_process};
+use reverser::git::limits::{Limits, init_process};
 use reverser::git::{
     CommitOutcome, Credentials, CredentialsError, Engine, EngineError, EngineOptions, PushError,
     PushOutcome, RefreshOutcome, RemoteError, RepoUrl, Resumed,
@@ -41,13 +43,15 @@ fn init() {
     static HOME: OnceLock<tempfile::TempDir> = OnceLock::new();
     HOME.get_or_init(|| {
         let home = tempfile::tempdir().unwrap();
-        let timeouts = Timeouts {
+        let limits = Limits {
             connect: Duration::from_secs(2),
             silence: Duration::from_secs(2),
             discovery: Duration::from_secs(6),
             transfer: Duration::from_secs(15),
+            references: 1 << 20,
+            received: 16 << 20,
         };
-        init_process(home.path(), timeouts).unwrap();
+        init_process(home.path(), limits).unwrap();
         home
     });
 }

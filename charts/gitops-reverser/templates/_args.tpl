@@ -16,6 +16,7 @@
 - --git-batch-max-bytes-mib={{ int64 .gitBatchMaxBytesMib }}
 - --git-batch-max-wait-sec={{ int64 .gitBatchMaxWaitSec }}
 - --git-batch-linger-ms={{ int64 .gitBatchLingerMs }}
+- --git-fetch-max-mib={{ int64 .gitFetchMaxMib }}
 - --drift-check-interval={{ .driftCheckInterval }}
 - --workers-max-global={{ int64 .workersMaxGlobal }}
 - --workers-max-per-repo={{ int64 .workersMaxPerRepo }}

@@ -41,7 +41,7 @@ pub(super) fn make(
         }
         _ => {}
     }
-    super::timeouts::make_private_directory(directory)
+    super::limits::make_private_directory(directory)
         .map_err(|error| EngineError::io("cannot make the directory of the clone", &error))?;
     let make = || -> Result<Repository, git2::Error> {
         let mut options = RepositoryInitOptions::new();

@@ -34,10 +34,16 @@ pub enum RemoteError {
         /// libgit2's words.
         message: String,
     },
-    /// See [`super::timeouts`]. Whatever was asked may have been done.
+    /// See [`super::limits`]. Whatever was asked may have been done.
     #[error("the Git server did not answer in time: {message}")]
     Timeout {
         /// libgit2's words.
+        message: String,
+    },
+    /// More than [`super::limits`] allow: too many references, or too much in the tip of the branch.
+    #[error("the repository is too large: {message}")]
+    TooLarge {
+        /// What was too much.
         message: String,
     },
     /// An answer that makes no sense, or a 5xx.
@@ -72,6 +78,12 @@ pub enum EngineError {
         /// What was to be done.
         what: &'static str,
         /// libgit2's words.
+        message: String,
+    },
+    /// Somebody put more into a folder of ours than any cluster would.
+    #[error("the repository is too large: {message}")]
+    TooLarge {
+        /// What was too much.
         message: String,
     },
     /// The disk is full or can't be written. The clone itself is sound.

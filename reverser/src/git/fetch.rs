@@ -87,7 +87,7 @@ pub(super) fn fetch(
 ) -> Result<Tips, EngineError> {
     session.prepare()?;
     let failed = |error: &git2::Error| {
-        if session.in_time() && EngineError::is_local(error) {
+        if session.may_go_on() && EngineError::is_local(error) {
             return EngineError::local("cannot fetch into the clone", error);
         }
         session.error(error).into()

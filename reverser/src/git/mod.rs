@@ -1,12 +1,12 @@
 //! One bare clone for each (repository, branch): trees built on the tip, commits, pushes.
 //!
-//! Everything here blocks; a worker drives one [`Engine`] from a blocking thread. [`timeouts::init_process`]
+//! Everything here blocks; a worker drives one [`Engine`] from a blocking thread. [`limits::init_process`]
 //! comes first in `main`, before any thread.
 
 pub mod credentials;
 pub mod engine;
 pub mod error;
-pub mod timeouts;
+pub mod limits;
 pub mod url;
 
 mod commit;
@@ -50,6 +50,7 @@ pub(crate) use engine::is_branch_name;
 pub use engine::{Engine, EngineOptions};
 pub use error::{EngineError, PushError, RemoteError};
 pub use fetch::RefreshOutcome;
+pub(crate) use limits::make_private_directory;
 pub use object::blob_id;
 pub use path::PathError;
 pub(crate) use path::check as check_path;
@@ -59,5 +60,4 @@ pub use push::PushOutcome;
 pub use read::FileEntry;
 pub use resume::Resumed;
 pub use signing::{Signer, SigningKeyError};
-pub(crate) use timeouts::make_private_directory;
 pub use url::{RepoUrl, RepoUrlError, Scheme};

@@ -212,7 +212,7 @@ impl Engine {
                     "the server could not unpack what was sent (it may be too large, or the server's disk full)",
                 )
             }
-            (Err(error), _) if session.in_time() && EngineError::is_local(&error) => {
+            (Err(error), _) if session.may_go_on() && EngineError::is_local(&error) => {
                 Attempt::Broken(EngineError::local("cannot push from the clone", &error))
             }
             (Err(error), _) => Attempt::Failed(session.error(&error)),

@@ -8,6 +8,7 @@ use git2::Oid;
 
 use super::engine::Engine;
 use super::error::EngineError;
+use super::limits::MAX_LISTED;
 use super::tree::{Entry, entries};
 
 /// A regular file of the tip.
@@ -50,13 +51,17 @@ impl Engine {
         found.is_file.then_some(found.oid)
     }
 
-    /// The content of the regular file at `path`; `None` as for [`blob_id`](Self::blob_id).
+    /// The content of the regular file at `path`; `None` as for [`blob_id`](Self::blob_id). A file of more than 32 MiB, which is
+    /// nothing that we wrote, reads as if it were empty.
     ///
     /// # Errors
     /// Where the clone can't be read.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
         match self.found(path)? {
-            Some(found) if found.is_file => self.read_blob(found.oid).map(Some),
+            Some(found) if found.is_file => match self.read_blob(found.oid) {
+                Err(EngineError::TooLarge { .. }) => Ok(Some(Vec::new())),
+                read => read.map(Some),
+            },
             _ => Ok(None),
         }
     }
@@ -64,7 +69,7 @@ impl Engine {
     /// The content of a blob, as [`blob_id`](Self::blob_id) or [`list_files`](Self::list_files) named it.
     ///
     /// # Errors
-    /// Where there is no such blob or the clone can't be read.
+    /// Where there is no such blob, it has more than 32 MiB, or the clone can't be read.
     pub fn read_blob(&self, oid: Oid) -> Result<Vec<u8>, EngineError> {
         self.store.read_blob(oid)
     }
@@ -73,7 +78,7 @@ impl Engine {
     /// and never followed; so are names that are not UTF-8, which are no manifests of ours.
     ///
     /// # Errors
-    /// Where the clone can't be read.
+    /// Where the clone can't be read, and where there are more than a million files and folders.
     pub fn list_files(&self, directory: &str) -> Result<Vec<FileEntry>, EngineError> {
         let mut files = Vec::new();
         if let Some(tree) = self.folder_tree(directory)? {
@@ -99,9 +104,15 @@ impl Engine {
     ) -> Result<(), EngineError> {
         // A stack of its own: how deep the folders of others go is not ours to bound.
         let mut pending = vec![(prefix, tree)];
+        let mut met = 0;
         while let Some((prefix, tree)) = pending.pop() {
             let bytes = self.read_tree(tree)?;
             for entry in entries(&bytes) {
+                met += 1;
+                if met > MAX_LISTED {
+                    let message = format!("there are more than {MAX_LISTED} files in a folder");
+                    return Err(EngineError::TooLarge { message });
+                }
                 let Ok(name) = std::str::from_utf8(entry.name) else {
                     continue;
                 };

@@ -10,19 +10,19 @@ use git2::{
 
 use super::credentials::{Auth, Credentials};
 use super::error::RemoteError;
+use super::limits;
 use super::said::Said;
 use super::scrub::scrub;
 use super::signals::Blocked;
-use super::sockets;
+use super::sockets::{self, Allowance};
 use super::ssh;
-use super::timeouts;
 use super::url::RepoUrl;
 
 pub(super) struct Session<'a> {
     url: &'a RepoUrl,
     credentials: &'a Credentials,
     /// Of the step that it is in.
-    deadline: Cell<Instant>,
+    allowance: Cell<Allowance>,
     total: Cell<Duration>,
     said: RefCell<Said>,
     /// Why we don't trust the server. libgit2's SSH transport has words of its own for it.
@@ -32,31 +32,37 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(url: &'a RepoUrl, credentials: &'a Credentials) -> Self {
-        let discovery = timeouts::current().discovery;
-        let session = Self {
+        let limits = limits::current();
+        let allowance = Allowance {
+            deadline: Instant::now() + limits.discovery,
+            received: limits.references,
+        };
+        sockets::allow(allowance);
+        Self {
             url,
             credentials,
-            deadline: Cell::new(Instant::now()),
-            total: Cell::new(discovery),
+            allowance: Cell::new(allowance),
+            total: Cell::new(limits.discovery),
             said: RefCell::default(),
             distrust: RefCell::default(),
             _signals: Blocked::new(),
-        };
-        session.allow(discovery);
-        session
+        }
     }
 
-    /// The references are known: the fetch or push proper begins.
+    /// The references are known: the fetch or push proper begins, and ends at once if there were too many.
     pub(super) fn begin_transfer(&self) {
-        self.allow(timeouts::current().transfer);
-    }
-
-    /// For all that comes next, connections that are open or opened now.
-    fn allow(&self, total: Duration) {
-        let deadline = Instant::now() + total;
-        self.total.set(total);
-        self.deadline.set(deadline);
-        sockets::set_deadline(Some(deadline));
+        sockets::look();
+        if sockets::is_overrun() {
+            return;
+        }
+        let limits = limits::current();
+        let allowance = Allowance {
+            deadline: Instant::now() + limits.transfer,
+            received: limits.received,
+        };
+        self.total.set(limits.transfer);
+        self.allowance.set(allowance);
+        sockets::allow(allowance);
     }
 
     /// Before connecting.
@@ -90,17 +96,20 @@ impl<'a> Session<'a> {
         let asked = Cell::new(0_u32);
         callbacks.credentials(move |_, user, allowed| self.log_in(&asked, user, allowed));
         callbacks.certificate_check(|certificate, host| self.check_certificate(certificate, host));
-        callbacks.transfer_progress(|_| self.in_time());
+        callbacks.transfer_progress(|_| {
+            sockets::look();
+            self.may_go_on()
+        });
         callbacks.sideband_progress(|said| {
             self.said.borrow_mut().write_down(said);
-            self.in_time()
+            self.may_go_on()
         });
         callbacks
     }
 
-    /// Whether the step that it is in may go on.
-    pub(super) fn in_time(&self) -> bool {
-        Instant::now() < self.deadline.get()
+    /// Whether the step that it is in may go on: there is time left, and not too much has come.
+    pub(super) fn may_go_on(&self) -> bool {
+        !sockets::is_over()
     }
 
     /// Fit to be shown; empty where the server said nothing.
@@ -112,7 +121,12 @@ impl<'a> Session<'a> {
         if let Some(message) = self.distrust.take() {
             return RemoteError::Untrusted { message };
         }
-        if !self.in_time() {
+        if sockets::is_overrun() {
+            let mib = self.allowance.get().received >> 20;
+            let message = format!("it sent more than {mib} MiB");
+            return RemoteError::TooLarge { message };
+        }
+        if !self.may_go_on() {
             // Whatever libgit2 calls it: a broken connection, for the most part.
             let seconds = self.total.get().as_secs();
             let message = format!("it was still busy after {seconds} s");
@@ -194,6 +208,6 @@ impl<'a> Session<'a> {
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        sockets::set_deadline(None);
+        sockets::done();
     }
 }

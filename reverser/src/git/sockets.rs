@@ -1,9 +1,9 @@
-//! The sockets that libgit2 talks through, with a deadline for all that is said on them together.
+//! The sockets that libgit2 talks through, with a deadline, and a bound in bytes, for all that is said on them together.
 //!
 //! libgit2's own know timeouts for a single read or write only. A server that sends a byte now and then, within a handshake, a
 //! header or its list of references, keeps them busy for good, and no callback is called meanwhile. So ours take their place
-//! (`git2/sys/stream.h`), below TLS and SSH alike, and a thread shuts down those whose time is up: whoever waits for data on one then
-//! gets an end of file.
+//! (`git2/sys/stream.h`), below TLS and SSH alike, and a thread shuts down those whose time is up, or on which too much came: whoever
+//! waits for data on one then gets an end of file.
 
 #![allow(unsafe_code)]
 
@@ -13,38 +13,73 @@ use std::ffi::{CStr, CString};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use git2::Error;
 use libc::{c_char, c_int, c_uint, c_void, size_t, ssize_t};
 use libgit2_sys as raw;
 use parking_lot::{Condvar, Mutex};
 
-use super::timeouts;
+use super::limits::{self, Limits};
 
 thread_local! {
     /// Of what this thread is doing.
-    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static ALLOWANCE: Cell<Option<Allowance>> = const { Cell::new(None) };
+    /// Whether a connection of it received more than that.
+    static OVERRUN: Arc<AtomicBool> = Arc::default();
 }
 
-/// Connections of this thread, open ones too, end at `deadline`.
-pub(super) fn set_deadline(deadline: Option<Instant>) {
-    DEADLINE.set(deadline);
+/// What a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    pub(super) deadline: Instant,
+    /// Bytes since it was opened, those of TLS or SSH included. It may be a tenth of a second until more are noticed.
+    pub(super) received: u64,
+}
+
+/// Connections of this thread, open ones too, end at this deadline or size.
+pub(super) fn allow(allowance: Allowance) {
+    ALLOWANCE.set(Some(allowance));
     if let Some(watched) = WATCHED.get() {
-        watched.move_deadlines(deadline);
+        watched.allow(allowance);
     }
 }
 
-/// Whether the time of what this thread is doing is up.
-pub(super) fn is_late() -> bool {
-    DEADLINE
-        .get()
-        .is_some_and(|deadline| Instant::now() >= deadline)
+/// What this thread was doing is done.
+pub(super) fn done() {
+    ALLOWANCE.set(None);
+    OVERRUN.with(|overrun| overrun.store(false, Ordering::Relaxed));
 }
 
-// === deadlines ===
+/// Whether what this thread is doing has to end: its time is up, or too much came.
+pub(super) fn is_over() -> bool {
+    let allowance = ALLOWANCE.get();
+    allowance.is_some_and(|allowance| Instant::now() >= allowance.deadline) || is_overrun()
+}
+
+/// Looks now how much has come on connections of this thread. What is over before anybody looks is told like this.
+pub(super) fn look() {
+    if let Some(watched) = WATCHED.get() {
+        let thread = std::thread::current().id();
+        let mut open = watched.open.lock();
+        for open in open.values_mut().filter(|open| open.thread == thread) {
+            open.look(Instant::now());
+        }
+    }
+}
+
+/// Whether a connection of what this thread is doing was ended since more came than was allowed.
+pub(super) fn is_overrun() -> bool {
+    OVERRUN.with(|overrun| overrun.load(Ordering::Relaxed))
+}
+
+// === limits ===
+
+/// How often it is looked how much has come.
+const LOOK: Duration = Duration::from_millis(100);
 
 static WATCHED: OnceLock<Arc<Watched>> = OnceLock::new();
 
@@ -59,7 +94,8 @@ struct Open {
     stream: Arc<TcpStream>,
     thread: ThreadId,
     /// `None` once it was shut down.
-    deadline: Option<Instant>,
+    allowance: Option<Allowance>,
+    overrun: Arc<AtomicBool>,
 }
 
 /// An entry, which ends with it.
@@ -89,29 +125,26 @@ impl Watched {
         loop {
             let now = Instant::now();
             for open in open.values_mut() {
-                if open.deadline.is_some_and(|deadline| deadline <= now) {
-                    open.deadline = None;
-                    // Gone already: just as well.
-                    let _ = open.stream.shutdown(Shutdown::Both);
-                }
+                open.look(now);
             }
-            match open.values().filter_map(|open| open.deadline).min() {
-                Some(next) => drop(self.changed.wait_until(&mut open, next)),
-                None => self.changed.wait(&mut open),
+            if open.values().any(|open| open.allowance.is_some()) {
+                self.changed.wait_for(&mut open, LOOK);
+            } else {
+                self.changed.wait(&mut open);
             }
         }
     }
 
-    fn move_deadlines(&self, deadline: Option<Instant>) {
+    fn allow(&self, allowance: Allowance) {
         let thread = std::thread::current().id();
         let mut open = self.open.lock();
         for open in open.values_mut().filter(|open| open.thread == thread) {
-            open.deadline = deadline;
+            open.allowance = Some(allowance);
         }
         self.changed.notify_one();
     }
 
-    fn add(self: Arc<Self>, stream: Arc<TcpStream>, deadline: Instant) -> Watch {
+    fn add(self: Arc<Self>, stream: Arc<TcpStream>, allowance: Allowance) -> Watch {
         let mut open = self.open.lock();
         let number = (0..).find(|n| !open.contains_key(n)).unwrap_or_default();
         open.insert(
@@ -119,7 +152,8 @@ impl Watched {
             Open {
                 stream,
                 thread: std::thread::current().id(),
-                deadline: Some(deadline),
+                allowance: Some(allowance),
+                overrun: OVERRUN.with(Arc::clone),
             },
         );
         drop(open);
@@ -128,6 +162,48 @@ impl Watched {
             watched: self,
             number,
         }
+    }
+}
+
+impl Open {
+    fn look(&mut self, now: Instant) {
+        let Some(allowance) = self.allowance else {
+            return;
+        };
+        let too_much = received(&self.stream) > allowance.received;
+        if too_much {
+            self.overrun.store(true, Ordering::Relaxed);
+        }
+        if too_much || allowance.deadline <= now {
+            self.allowance = None;
+            // Gone already: just as well.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// `tcpi_bytes_received` of `linux/tcp.h`, which the C library's own `struct tcp_info` is too old for; 0 where the kernel is, too
+/// (before 4.1).
+fn received(stream: &TcpStream) -> u64 {
+    const AT: usize = 128;
+    const ROOM: libc::socklen_t = 256;
+    let mut info = [0_u8; ROOM as usize];
+    let mut length = ROOM;
+    // SAFETY: the kernel writes at most `length` bytes, and says how many it wrote.
+    let status = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match info[AT..].first_chunk() {
+        Some(bytes) if status == 0 && length as usize >= AT + bytes.len() => {
+            u64::from_ne_bytes(*bytes)
+        }
+        _ => 0,
     }
 }
 
@@ -318,21 +394,22 @@ impl Stream {
             };
             fail(raw::GIT_ERROR_OS, &message)
         };
-        let timeouts = timeouts::current();
+        let limits = limits::current();
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
-            // One without a deadline is not ours; it gets that of a whole transfer.
-            let deadline = DEADLINE
-                .get()
-                .unwrap_or_else(|| Instant::now() + timeouts.transfer);
-            let left = deadline.saturating_duration_since(Instant::now());
+            // One without any is not ours; it gets those of a whole transfer.
+            let allowance = ALLOWANCE.get().unwrap_or_else(|| Allowance {
+                deadline: Instant::now() + limits.transfer,
+                received: limits.received,
+            });
+            let left = allowance.deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 last = io::Error::from(io::ErrorKind::TimedOut);
                 break;
             }
-            match TcpStream::connect_timeout(&address, timeouts.connect.min(left)) {
+            match TcpStream::connect_timeout(&address, limits.connect.min(left)) {
                 Ok(stream) => {
-                    let connection = Connection::new(stream, deadline, &timeouts);
+                    let connection = Connection::new(stream, allowance, &limits);
                     let connection = connection.map_err(|error| failed(&error))?;
                     self.socket = connection.stream.as_raw_fd();
                     self.connection = Some(connection);
@@ -381,17 +458,13 @@ impl Stream {
 }
 
 impl Connection {
-    fn new(
-        stream: TcpStream,
-        deadline: Instant,
-        timeouts: &timeouts::Timeouts,
-    ) -> io::Result<Self> {
+    fn new(stream: TcpStream, allowance: Allowance, limits: &Limits) -> io::Result<Self> {
         // libssh2 makes it non-blocking for itself.
-        stream.set_read_timeout(Some(timeouts.silence))?;
-        stream.set_write_timeout(Some(timeouts.silence))?;
+        stream.set_read_timeout(Some(limits.silence))?;
+        stream.set_write_timeout(Some(limits.silence))?;
         let stream = Arc::new(stream);
         Ok(Self {
-            _watch: Watched::get()?.add(stream.clone(), deadline),
+            _watch: Watched::get()?.add(stream.clone(), allowance),
             stream,
         })
     }

@@ -135,7 +135,7 @@ pub(super) fn hint(identity: &SshIdentity, host: &str, port: u16) -> std::io::Re
         return Ok(());
     }
     if let Some(directory) = file.parent() {
-        super::timeouts::make_private_directory(directory)?;
+        super::limits::make_private_directory(directory)?;
     }
     let fresh = file.with_extension("new");
     std::fs::write(&fresh, &lines)?;

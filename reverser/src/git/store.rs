@@ -8,6 +8,7 @@ use git2::{Oid, Repository};
 
 use super::directory;
 use super::error::EngineError;
+use super::limits::{MAX_BLOB, MAX_TREE};
 use super::object::{CommitText, Kind, hash};
 use super::objects::{Kept, Objects};
 use super::pack::{Draft, Encoder, Stream};
@@ -94,7 +95,11 @@ impl Store {
     }
 
     fn read_saved(&self, oid: Oid, kind: Kind) -> Result<Vec<u8>, EngineError> {
-        let (found, data) = read(&self.odb()?, oid)?;
+        let max = match kind {
+            Kind::Blob => MAX_BLOB,
+            Kind::Commit | Kind::Tree => MAX_TREE,
+        };
+        let (found, data) = read(&self.odb()?, oid, max)?;
         if found == kind {
             Ok(data)
         } else {
@@ -236,7 +241,7 @@ impl Store {
         let odb = self.odb()?;
         let mut encoder = Encoder::default();
         self.packs.stream(objects, |oid| {
-            let (kind, data) = read(&odb, oid)?;
+            let (kind, data) = read(&odb, oid, usize::MAX)?;
             let mut bytes = Vec::new();
             encoder.whole(kind, &data, &mut bytes);
             Ok(bytes)
@@ -254,11 +259,15 @@ impl Store {
     }
 }
 
-/// An object of the clone, compared with its id.
-fn read(odb: &git2::Odb<'_>, oid: Oid) -> Result<(Kind, Vec<u8>), EngineError> {
-    let object = odb
-        .read(oid)
-        .map_err(|error| EngineError::local("cannot read an object", &error))?;
+/// An object of the clone, compared with its id. None that is larger than `max` is unpacked.
+fn read(odb: &git2::Odb<'_>, oid: Oid, max: usize) -> Result<(Kind, Vec<u8>), EngineError> {
+    let failed = |error: git2::Error| EngineError::local("cannot read an object", &error);
+    let (size, _) = odb.read_header(oid).map_err(failed)?;
+    if size > max {
+        let message = format!("object {oid} has {size} bytes");
+        return Err(EngineError::TooLarge { message });
+    }
+    let object = odb.read(oid).map_err(failed)?;
     let corrupt = |what: &str| {
         let message = format!("{oid} {what}");
         EngineError::corrupt("cannot read an object", message)

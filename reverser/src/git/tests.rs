@@ -1,5 +1,6 @@
 //! The engine on real repositories.
 
+mod bounds;
 mod clone;
 mod growth;
 mod laws;

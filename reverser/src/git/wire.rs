@@ -325,7 +325,7 @@ impl Stream {
             if read == 0 {
                 return Ok(());
             }
-            if sockets::is_late() {
+            if sockets::is_over() {
                 return Err(fail("sending the pack timed out"));
             }
             done(self.forward(&buffer[..read]))?;

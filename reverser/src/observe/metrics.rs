@@ -139,12 +139,13 @@ impl Metrics {
 const NAMESPACE: &str = "gitopsreverser";
 
 /// The reasons that an operator can do something about, or that come by themselves; see `RoundError::failure`.
-const PUSH_FAILURES: [&str; 7] = [
+const PUSH_FAILURES: [&str; 8] = [
     "AuthenticationFailed",
     "GitFailed",
     "PushFailed",
     "PushRefused",
     "RepositoryNotFound",
+    "RepositoryTooLarge",
     "RepositoryUnreachable",
     "ServerNotTrusted",
 ];

@@ -27,7 +27,7 @@ use progress::{Progress, printable};
 use work_dir::WorkDir;
 
 use crate::change::Operation;
-use crate::git::timeouts::{Timeouts, init_process};
+use crate::git::limits::{Limits, init_process};
 use crate::observe::{LogFormat, init_logging};
 
 /// With --diff: they differ.
@@ -59,7 +59,7 @@ fn start(args: &SnapshotArgs, progress: &mut Progress) -> Result<Outcome, Snapsh
     let work_dir = WorkDir::make(args.work_dir.as_deref())?;
     let process = |error: &dyn std::error::Error| SnapshotError::Process(error.to_string());
     // Process-wide and not thread-safe: before there is a second thread.
-    init_process(&work_dir.path().join("home"), Timeouts::default())
+    init_process(&work_dir.path().join("home"), Limits::default())
         .map_err(|error| process(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

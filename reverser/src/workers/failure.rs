@@ -37,6 +37,19 @@ impl RoundError {
         }
     }
 
+    /// Nothing can be done before somebody changes the branch.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(
+                EngineError::TooLarge { .. } | EngineError::Remote(RemoteError::TooLarge { .. })
+            ) | Self::Push(
+                PushError::Remote(RemoteError::TooLarge { .. })
+                    | PushError::Local(EngineError::TooLarge { .. })
+            )
+        )
+    }
+
     /// Why nothing may be pushed, where that is all.
     fn denied(&self) -> Option<Denied> {
         match self {
@@ -64,6 +77,7 @@ impl RoundError {
             (Some(RemoteError::Auth { .. }), _) => ("AuthenticationFailed", true),
             (Some(RemoteError::Untrusted { .. }), _) => ("ServerNotTrusted", true),
             (Some(RemoteError::NotFound { .. }), _) => ("RepositoryNotFound", true),
+            _ if self.is_too_large() => ("RepositoryTooLarge", true),
             (Some(_), _) => ("RepositoryUnreachable", false),
             (None, Self::Push(error)) if error.is_refused() => ("PushRefused", true),
             (None, Self::Push(PushError::Moved { .. })) => (CONTENTION, false),

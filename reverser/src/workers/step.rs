@@ -138,6 +138,10 @@ impl Work {
             self.engine = None;
             self.unpushed = Unpushed::default();
         }
+        if outcome.as_ref().is_err_and(RoundError::is_too_large) {
+            // Somebody may take away what was too much.
+            self.check();
+        }
         if outcome.as_ref().is_err_and(RoundError::is_superseded) {
             self.forget(context);
         }

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
-use reverser::git::timeouts::{Timeouts, init_process};
+use reverser::git::limits::{Limits, init_process};
 use tests::ControlPlane;
 use tests::reverser::{Options, Reverser};
 
@@ -49,7 +49,7 @@ fn start() -> Result<Vec<String>> {
     let args = Args::parse();
     // Before there is a second thread, as the programs do.
     let home = tempfile::tempdir()?;
-    init_process(home.path(), Timeouts::default())?;
+    init_process(home.path(), Limits::default())?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(run(&args))
 }

@@ -229,6 +229,54 @@ impl Repo {
         ))
     }
 
+    /// Runs git in the repository with something on its standard input, and returns its standard output.
+    ///
+    /// # Errors
+    /// If git fails, with what it said.
+    pub fn git_fed(&self, args: &[&str], input: &[u8]) -> Result<String> {
+        let bytes = output_of(git(&self.path).args(args), input)?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    /// A second writer puts a tree at a path of the default branch, whatever the tree holds, and returns the commit. Nobody else may write
+    /// meanwhile.
+    ///
+    /// # Panics
+    /// If git fails, or there is no commit yet.
+    pub fn graft_as_outsider(&self, path: &str, tree: &str) -> String {
+        let parent = self.head().expect("a commit");
+        let mut graft = tree.to_owned();
+        let mut rest = path;
+        loop {
+            let (folder, name) = rest.rsplit_once('/').unwrap_or(("", rest));
+            let listed = self.git(&["ls-tree", &format!("{parent}:{folder}")]);
+            let mut entries: Vec<String> = listed
+                .unwrap_or_default()
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            entries.retain(|entry| entry.split('\t').next_back() != Some(name));
+            entries.push(format!("040000 tree {graft}\t{name}"));
+            let entries = format!("{}\n", entries.join("\n"));
+            graft = must(self.git_fed(&["mktree"], entries.as_bytes()));
+            if folder.is_empty() {
+                break;
+            }
+            rest = folder;
+        }
+        let identity = [
+            "-c",
+            "user.name=Outsider",
+            "-c",
+            "user.email=outsider@example.com",
+        ];
+        let commit = ["commit-tree", "-m", "Graft by hand", "-p", &parent, &graft];
+        let commit = must(self.git(&[&identity[..], &commit[..]].concat()));
+        let reference = format!("refs/heads/{DEFAULT_BRANCH}");
+        must(self.git(&["update-ref", &reference, &commit, &parent]));
+        commit
+    }
+
     /// Installs a server-side hook (`pre-receive`, `update`, …), a script with its `#!` line.
     ///
     /// # Panics

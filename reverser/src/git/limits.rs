@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// How long servers are waited for.
+/// How long servers are waited for, and how much is taken from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct Limits {
     /// For accepting a connection.
     pub connect: Duration,
     /// For anything at all within one read or write.
@@ -15,26 +15,43 @@ pub struct Timeouts {
     pub discovery: Duration,
     /// For all that follows of one fetch or push.
     pub transfer: Duration,
+    /// Bytes until the references are known. libgit2 holds all of them in memory, at six times the size.
+    pub references: u64,
+    /// Bytes of one fetch or push. What is fetched goes to disk.
+    pub received: u64,
 }
 
-impl Default for Timeouts {
+impl Default for Limits {
     /// 10 s and 30 s. Git servers send keep-alives every 5 s while they work (`uploadpack.keepAlive`,
     /// `receive.keepAlive`), so silence means trouble. A list of 100,000 references is some 7 MB, for which 2 minutes are enough on any
     /// line that a clone can be fetched on; 10 minutes are for a large repository on a slow one, or for slow hooks.
+    ///
+    /// 32 MiB are half a million references, twice as many as the largest repositories on GitHub have. 1 GiB is the tip of a branch,
+    /// without its history.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
             discovery: Duration::from_secs(120),
             transfer: Duration::from_secs(600),
+            references: 32 << 20,
+            received: 1 << 30,
         }
     }
 }
 
-static CURRENT: OnceLock<Timeouts> = OnceLock::new();
+/// Bytes of the largest file that is read: ten times what etcd takes of an object, and what that is as YAML.
+pub(super) const MAX_BLOB: usize = 32 << 20;
+/// Bytes of the largest folder, or commit, that is read: some 600,000 entries.
+pub(super) const MAX_TREE: usize = 32 << 20;
+/// Files and folders that are listed at once. A few objects, each naming another many times, can stand for more files than there is
+/// memory for.
+pub(super) const MAX_LISTED: usize = 1_000_000;
+
+static CURRENT: OnceLock<Limits> = OnceLock::new();
 
 /// Those of [`init_process`], or else the default ones.
-pub(super) fn current() -> Timeouts {
+pub(super) fn current() -> Limits {
     CURRENT.get().copied().unwrap_or_default()
 }
 
@@ -55,7 +72,7 @@ pub enum InitError {
     Libgit2(#[from] git2::Error),
 }
 
-/// Sets timeouts, finds the system's CA certificates, and gives libgit2 a home directory of its own. Without it, a
+/// Sets limits, finds the system's CA certificates, and gives libgit2 a home directory of its own. Without it, a
 /// server that never answers is waited for without end.
 ///
 /// To be called once, first in `main`, before there is any other thread. `home` is made where it is missing, readable
@@ -63,13 +80,13 @@ pub enum InitError {
 ///
 /// # Errors
 /// Where `home` can't be made or libgit2 refuses.
-pub fn init_process(home: &Path, timeouts: Timeouts) -> Result<(), InitError> {
+pub fn init_process(home: &Path, limits: Limits) -> Result<(), InitError> {
     make_private_directory(home).map_err(|source| InitError::Home {
         path: home.display().to_string(),
         source,
     })?;
-    set_options(home, timeouts)?;
-    let _ = CURRENT.set(timeouts);
+    set_options(home, limits)?;
+    let _ = CURRENT.set(limits);
     super::ssh::set_hint_home(home);
     Ok(())
 }
@@ -83,7 +100,7 @@ pub(crate) fn make_private_directory(path: &Path) -> std::io::Result<()> {
 }
 
 #[allow(unsafe_code)]
-fn set_options(home: &Path, timeouts: Timeouts) -> Result<(), git2::Error> {
+fn set_options(home: &Path, limits: Limits) -> Result<(), git2::Error> {
     use git2::{ConfigLevel, opts};
     use std::os::unix::ffi::OsStrExt;
 
@@ -95,8 +112,8 @@ fn set_options(home: &Path, timeouts: Timeouts) -> Result<(), git2::Error> {
     // The first call of git2 also initialises libgit2 and, through openssl-probe, sets SSL_CERT_FILE and SSL_CERT_DIR
     // where they are unset: another reason for being the only thread.
     unsafe {
-        opts::set_server_connect_timeout_in_milliseconds(millis(timeouts.connect))?;
-        opts::set_server_timeout_in_milliseconds(millis(timeouts.silence))?;
+        opts::set_server_connect_timeout_in_milliseconds(millis(limits.connect))?;
+        opts::set_server_timeout_in_milliseconds(millis(limits.silence))?;
         for level in [ConfigLevel::Global, ConfigLevel::XDG, ConfigLevel::System] {
             opts::set_search_path(level, &home)?;
         }
