@@ -16,6 +16,7 @@ mod faults;
 mod flags;
 mod flood;
 mod grpcurl;
+mod hostile;
 mod joining;
 mod killed;
 mod lab;

@@ -1,0 +1,5 @@
+//! What somebody may try who means harm. Each is refused or without effect, and costs nobody else anything.
+
+mod names;
+mod port;
+mod repository;
