@@ -18,7 +18,7 @@ pub use hashes::{ReplicasPath, managed_fields_hash, replicas};
 pub use identity::{Identity, ParseSpecHashError, SpecHash};
 pub use left_out::{ClusterMade, LeftOut, left_out};
 pub use path::{
-    encode_segment, file_path, group_directory, is_api_version, is_manifest_file_name,
+    encode_segment, file_path, group_directory, is_api_version, is_manifest_file_name, is_segment,
     type_directory,
 };
 pub use sanitize::{Rule, rules, sanitize};

@@ -177,12 +177,15 @@ pub fn is_api_version(segment: &str) -> bool {
 /// Whether a file name is one that [`file_path`] can end with; any other file is not ours.
 #[must_use]
 pub fn is_manifest_file_name(segment: &str) -> bool {
-    let Some(stem) = segment.strip_suffix(".yaml") else {
-        return false;
-    };
-    match stem.split_once(CUT_MARK) {
-        None if stem == "%" => true,
-        None => decode(stem).is_some_and(|name| encode_segment(&name) == stem),
+    segment.strip_suffix(".yaml").is_some_and(is_segment)
+}
+
+/// Whether [`encode_segment`] can have made this of some name; any other folder is not ours.
+#[must_use]
+pub fn is_segment(segment: &str) -> bool {
+    match segment.split_once(CUT_MARK) {
+        None if segment == "%" => true,
+        None => decode(segment).is_some_and(|name| encode_segment(&name) == segment),
         Some((head, hash)) => {
             // Any name that starts like this and goes on beyond the limit is cut at this place.
             let cut_here = |name: String| {

@@ -199,7 +199,10 @@ fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orph
             [version, resource, namespace, name] => (*version, *resource, *namespace, *name),
             _ => continue,
         };
-        if !manifest::is_manifest_file_name(name) || selected(group, resource, namespace) {
+        let ours = manifest::is_manifest_file_name(name)
+            && manifest::is_segment(resource)
+            && (namespace.is_empty() || manifest::is_segment(namespace));
+        if !ours || selected(group, resource, namespace) {
             continue;
         }
         orphans.push(Orphan {
