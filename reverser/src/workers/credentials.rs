@@ -140,7 +140,7 @@ pub(super) async fn read_signer(
     match read {
         Ok(Ok(signer)) => Ok(Some(Arc::new(signer))),
         Ok(Err(error)) => Err(unusable(name, error)),
-        Err(_) => Err(unusable(name, SigningKeyError::Malformed)),
+        Err(_) => Err(unusable(name, SigningKeyError::Unsupported)),
     }
 }
 
