@@ -3,7 +3,13 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
+use tracing::subscriber::set_global_default;
+use tracing_log::{AsLog, LogTracer};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// rPGP logs the private keys that it reads (`debug!` in 0.21's packet/secret_key_parser.rs): no level is to show them.
+const TELLS_SECRETS: &str = "pgp";
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,8 +33,14 @@ pub fn init_logging(
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.init(),
+        LogFormat::Json => set_global_default(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => set_global_default(builder.finish()),
     }
+    .expect("logging starts once");
+    LogTracer::builder()
+        .with_max_level(LevelFilter::current().as_log())
+        .ignore_crate(TELLS_SECRETS)
+        .init()
+        .expect("logging starts once");
     Ok(())
 }
