@@ -121,7 +121,7 @@ pub(super) async fn read(
 }
 
 /// Reads and checks the Secret with the key that signs; without a name, nothing is signed. `known` is used again where
-/// the Secret is as it was.
+/// the Secret is as it was, until it expires.
 pub(super) async fn read_signer(
     client: &Client,
     namespace: &str,
@@ -132,7 +132,10 @@ pub(super) async fn read_signer(
         return Ok(None);
     };
     let data = read_data(client, namespace, name).await?;
-    if let Some(known) = known.filter(|known| known.fingerprint() == secret_fingerprint(&data)) {
+    let is_good = |known: &Arc<Signer>| {
+        known.fingerprint() == secret_fingerprint(&data) && !known.has_expired()
+    };
+    if let Some(known) = known.filter(is_good) {
         return Ok(Some(known));
     }
     // Of an encrypted key: some tenths of a second at work.

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use reverser::api::{GitDestination, GitRepoConfig, WatchRule};
 use serde_json::{Value, json};
+use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::eventually::eventually;
+use tests::reverser::{Options, Reverser};
 
 use crate::lab::{Lab, PATIENCE, create, map, set};
 
@@ -26,12 +28,18 @@ fn keygen(directory: &Path) -> String {
 /// `%G?` and author of every commit of the branch: G is a good signature, N none.
 fn judged(lab: &Lab<'_>, directory: &Path) -> Vec<(String, String)> {
     let allowed = directory.join("allowed");
-    let allowed = format!("gpg.ssh.allowedSignersFile={}", allowed.display());
+    judged_by(
+        lab,
+        &format!("gpg.ssh.allowedSignersFile={}", allowed.display()),
+    )
+}
+
+fn judged_by(lab: &Lab<'_>, setting: &str) -> Vec<(String, String)> {
     let log = lab
         .repo
         .git(&[
             "-c",
-            &allowed,
+            setting,
             "log",
             "--reverse",
             "--format=%G? %an",
@@ -140,4 +148,68 @@ async fn every_commit_verifies_and_none_is_made_without_a_key() {
 async fn write_something(lab: &Lab<'_>) {
     let value = rand::random::<u64>().to_string();
     set(&lab.maps("dave"), "two", "k", &value).await;
+}
+
+/// Runs gpg in a home of its own.
+fn gpg(home: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("gpg")
+        .arg("--homedir")
+        .arg(home)
+        .args(["--batch", "--pinentry-mode=loopback", "--passphrase="])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn commits_are_signed_with_openpgp_too_and_no_log_shows_the_key() {
+    // In /tmp, as the path of the agent's socket has 107 bytes at most.
+    let home = tempfile::Builder::new().prefix("gpg").tempdir_in("/tmp");
+    let home = home.unwrap();
+    let generate = ["--quick-generate-key", "Bot", "ed25519", "sign", "never"];
+    gpg(home.path(), &generate);
+    let key = gpg(home.path(), &["--armor", "--export-secret-keys"]);
+    let file = home.path().join("key");
+    std::fs::write(&file, &key).unwrap();
+    let packets = ["--list-packets", "--verbose", file.to_str().unwrap()];
+    let packets = gpg(home.path(), &packets);
+    let (_, secret) = packets.split_once("skey[2]: ").unwrap();
+    let secret = secret.lines().next().unwrap().to_lowercase();
+    let verify = home.path().join("verify");
+    let script = format!(
+        "#!/bin/sh\nexec gpg --homedir={} \"$@\"\n",
+        home.path().display()
+    );
+    std::fs::write(&verify, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&verify, executable).unwrap();
+
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let options = Options {
+        log_level: "trace".to_owned(),
+        ..Options::default()
+    };
+    let reverser = Reverser::start(&plane, options).await.unwrap();
+    let lab = Lab::on(&plane, "openpgp").await;
+    lab.secret("key", &[("git.asc", key.as_str())]).await;
+    repo(&lab).await;
+    lab.destination("all", json!({})).await;
+    lab.rule("rule", json!([{"resources": ["configmaps"]}]))
+        .await;
+    lab.ready::<WatchRule>("rule").await;
+    create(&lab.maps("alice"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+
+    let commits = judged_by(&lab, &format!("gpg.program={}", verify.display()));
+    assert!(
+        !commits.is_empty() && commits.iter().all(|(verdict, _)| verdict == "G"),
+        "{commits:?}"
+    );
+    let [log, _] = reverser.logs();
+    assert!(log.contains("TRACE") && !log.contains(&secret));
+    let kill = ["--homedir", home.path().to_str().unwrap(), "--kill", "all"];
+    Command::new("gpgconf").args(kill).status().unwrap();
+    reverser.stop().await.unwrap();
 }

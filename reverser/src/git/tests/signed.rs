@@ -1,5 +1,6 @@
-//! Signatures as Git itself judges them, with OpenSSH's help.
+//! Signatures as Git itself judges them, with OpenSSH's and GnuPG's help.
 
+mod openpgp;
 mod ssh;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,8 @@ fn assert_refused(data: &Data, wanted: SigningKeyError) {
 }
 
 #[test]
-fn a_secret_without_a_key_is_refused() {
+fn a_secret_without_a_key_or_with_two_is_refused() {
     assert_refused(&Data::new(), SigningKeyError::Missing);
+    let both = ["identity", "git.asc"].map(|key| (key.to_owned(), b"hunter2".to_vec()));
+    assert_refused(&Data::from(both), SigningKeyError::Ambiguous);
 }
