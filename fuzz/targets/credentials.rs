@@ -1,4 +1,5 @@
-//! Whatever a Secret with credentials holds, `known_hosts` and keys among it: it is taken or refused, and no error shows a value.
+//! Whatever a Secret with credentials or a signing key holds, `known_hosts` and keys among it: it is taken or refused, and no
+//! error shows a value.
 //!
 //! The input is `key value` on each line, and a 0 byte stands for the end of a line within a value.
 #![no_main]
@@ -6,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use reverser::git::{Credentials, RepoUrl};
+use reverser::git::{Credentials, RepoUrl, Signer};
 
 const MARK: &str = "p4ss-of-the-fuzzer";
 
@@ -21,6 +22,11 @@ fuzz_target!(|bytes: &[u8]| {
             .iter()
             .map(|byte| if *byte == 0 { b'\n' } else { *byte });
         data.insert(String::from_utf8_lossy(key).into_owned(), value.collect());
+    }
+    data.insert("passphrase".to_owned(), MARK.into());
+    match Signer::from_secret(&data) {
+        Ok(signer) => assert_eq!(format!("{signer:?}"), "Signer { .. }"),
+        Err(error) => assert!(!format!("{error} {error:?}").contains(MARK), "{error}"),
     }
     data.insert("password".to_owned(), MARK.into());
     for url in [
