@@ -111,8 +111,9 @@ pub struct CommitSettings {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SigningSettings {
-    /// The Secret with an SSH key, in the same namespace: `ssh-privatekey` or `identity` (Ed25519 or RSA, in OpenSSH's format),
-    /// and `ssh-password` where the key is encrypted.
+    /// The Secret with the key, in the same namespace. SSH: `ssh-privatekey` or `identity` in OpenSSH's format, and `ssh-password`
+    /// where the key is encrypted. Or OpenPGP: `git.asc`, a private key in ASCII armour, and `passphrase` where it is encrypted,
+    /// as Flux's image-automation-controller has them. Ed25519, ECDSA on nistp256 or nistp384, or RSA of 2048 to 4096 bits.
     pub secret_ref: SecretRef,
 }
 
