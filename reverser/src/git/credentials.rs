@@ -207,6 +207,10 @@ fn ssh_auth(url: &RepoUrl, data: &Data<'_>) -> Result<Auth, CredentialsError> {
             why: "a private key in PEM or OpenSSH format is expected",
         },
         KeyFlaw::NeedsPassphrase => CredentialsError::NeedsPassphrase { key: name },
+        KeyFlaw::Slow => CredentialsError::Malformed {
+            key: name,
+            why: "opening it takes too long: `ssh-keygen -p -a 100` makes it shorter",
+        },
     })?;
     let port = url.port().unwrap_or(22);
     let command = || ssh::scan(url.host(), port);

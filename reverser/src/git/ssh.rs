@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
+use ssh_key::{Kdf, PrivateKey};
 
 use super::credentials::Secret;
 use super::known_hosts::{KnownHosts, Verdict, name_of};
@@ -23,7 +24,12 @@ pub(super) struct SshIdentity {
 pub(super) enum KeyFlaw {
     NotAKey,
     NeedsPassphrase,
+    Slow,
 }
+
+/// Of bcrypt, to open a key with: `ssh-keygen` takes 16 or 24 where it is not told otherwise, at some 10 ms each. The key says how
+/// many, up to years of them.
+const MAX_ROUNDS: u32 = 500;
 
 /// Text of a private key as libssh2 takes it: LF only, one at the end.
 pub(super) fn read_key(text: &str, passphrase: bool) -> Result<String, KeyFlaw> {
@@ -38,7 +44,16 @@ pub(super) fn read_key(text: &str, passphrase: bool) -> Result<String, KeyFlaw> 
     if !passphrase && is_encrypted(&key) {
         return Err(KeyFlaw::NeedsPassphrase);
     }
+    if takes_too_long(key.as_bytes()) {
+        return Err(KeyFlaw::Slow);
+    }
     Ok(key)
+}
+
+/// Whether nobody can wait for this key to be opened. Of a key that can't be read: no.
+pub(super) fn takes_too_long(pem: &[u8]) -> bool {
+    let key = PrivateKey::from_openssh(pem);
+    key.is_ok_and(|key| matches!(key.kdf(), Kdf::Bcrypt { rounds, .. } if *rounds > MAX_ROUNDS))
 }
 
 /// PKCS#8 and PEM say so in a header; OpenSSH's own format names a cipher (openssh/PROTOCOL.key).
@@ -177,5 +192,41 @@ mod tests {
         );
         assert_eq!(read_key(&key, false), Err(KeyFlaw::NeedsPassphrase));
         assert!(read_key(&key, true).is_ok());
+    }
+
+    /// What `ssh-keygen` would write if it were told to take so many rounds.
+    #[test]
+    fn a_key_that_takes_years_to_open_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-a", "1", "-N", "secret", "-f"])
+            .arg(&file)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let key = std::fs::read_to_string(file).unwrap();
+        assert!(read_key(&key, true).is_ok());
+        let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut bytes = STANDARD.decode(body).unwrap();
+        // The name of the function, the length of its options, that of the salt, the salt, the rounds.
+        let at = memchr::memmem::find(&bytes, b"bcrypt").unwrap() + 6 + 4 + 4 + 16;
+        assert_eq!(bytes[at..at + 4], [0, 0, 0, 1]);
+        bytes[at..at + 4].copy_from_slice(&[0xff; 4]);
+        let body = STANDARD.encode(bytes);
+        let lines: Vec<_> = body
+            .as_bytes()
+            .chunks(70)
+            .map(String::from_utf8_lossy)
+            .collect();
+        let slow = format!(
+            "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
+            lines.join("\n")
+        );
+        assert_eq!(read_key(&slow, true), Err(KeyFlaw::Slow));
+        let data = [("ssh-privatekey", &*slow), ("ssh-password", "secret")];
+        let data = data.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let signer = crate::git::Signer::from_secret(&data.into());
+        assert_eq!(signer.err(), Some(crate::git::SigningKeyError::Slow));
     }
 }

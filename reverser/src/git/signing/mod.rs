@@ -66,6 +66,9 @@ pub enum SigningKeyError {
     /// There is no passphrase, or it is another key's. With the key that it is expected in.
     #[error("the signing key is encrypted, and '{0}' does not open it")]
     Locked(&'static str),
+    /// bcrypt of more rounds than anybody needs.
+    #[error("opening the signing key takes too long: `ssh-keygen -p -a 100` makes it shorter")]
+    Slow,
     /// By something else than GnuPG. Argon2, for one, takes as much memory as the key says.
     #[error(
         "the signing key is encrypted in another way than GnuPG's: import it there and export it"

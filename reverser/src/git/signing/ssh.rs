@@ -10,6 +10,7 @@ use ssh_key::private::{EcdsaKeypair, KeypairData, RsaKeypair};
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, Mpint, PrivateKey, Signature, SshSig};
 
+use super::super::ssh::takes_too_long;
 use super::SigningKeyError;
 use super::key::{Curve, Key, RsaNumbers};
 
@@ -37,6 +38,9 @@ impl SshSigner {
         pem: &[u8],
         data: &BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, SigningKeyError> {
+        if takes_too_long(pem) {
+            return Err(SigningKeyError::Slow);
+        }
         let key = PrivateKey::from_openssh(pem).map_err(|_| unreadable(pem))?;
         let key = if key.is_encrypted() {
             let locked = SigningKeyError::Locked(PASSPHRASE);
