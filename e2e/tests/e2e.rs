@@ -10,6 +10,8 @@ mod probe;
 mod replicas;
 #[path = "e2e/rights.rs"]
 mod rights;
+#[path = "e2e/shell.rs"]
+mod shell;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
+use shell::{Shell, commands};
 use tests::assets::Tool;
 use tests::git::{GitServer, HttpOptions, Repo};
 
@@ -350,6 +353,18 @@ async fn so_does_a_pod_of_other_names_places_sizes_and_times() {
 }
 
 /// Installs the chart, runs its pod, lets people work, and finds each of them in the history.
+/// Its port is forwarded where there is a kubelet.
+fn explain_as_the_readme_does(cluster: &Cluster, port: u16) {
+    let mut explain = commands("README.md");
+    explain.retain(|command| command.starts_with("grpcurl "));
+    assert_eq!(explain.len(), 1, "{explain:?}");
+    let said = Shell::new(cluster).run(&explain[0].replace(":50051 ", &format!(":{port} ")));
+    assert!(
+        said.contains("no rule selects configmaps in namespace 'shop'"),
+        "{said}"
+    );
+}
+
 async fn works_on(cluster: &Cluster, values: Value) -> Result<()> {
     let client = cluster.client()?;
     let (_git, repo, repository) = repository()?;
@@ -381,6 +396,7 @@ async fn works_on(cluster: &Cluster, values: Value) -> Result<()> {
         }
     }
     scenario.check(&repo)?;
+    explain_as_the_readme_does(cluster, ports.introspection);
     install.pod.must_run()?;
     install.pod.stop().await?;
     scenario.delete(&client).await?;

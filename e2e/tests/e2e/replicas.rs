@@ -24,6 +24,8 @@ use serde_json::json;
 use tests::control_plane::Options;
 use tests::eventually::eventually;
 
+use crate::shell::{Shell, commands};
+
 const NAMESPACE: &str = "gitops-reverser";
 const ACCOUNT: &str = "system:serviceaccount:gitops-reverser:gitops-reverser";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -150,6 +152,16 @@ async fn two_replicas_hand_over_with_exactly_the_rights_that_they_need() {
         panic!("{error:#}\n{}", first.log_tails());
     }
     assert_eq!(holder(&client).await, names[0]);
+    let shell = Shell::new(&cluster);
+    let mut shown = commands("docs/high-availability.md");
+    shown.retain(|command| command.starts_with("kubectl "));
+    let [lease, leader] = &shown[..] else {
+        panic!("{shown:?}");
+    };
+    for command in [lease, leader] {
+        let said = shell.run(command);
+        assert!(said.contains(&names[0]), "{command}: {said}");
+    }
 
     if let Err(error) = first.stop().await {
         panic!("{error:#}");

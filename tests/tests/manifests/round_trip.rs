@@ -143,14 +143,34 @@ async fn clone(cluster: &Cluster, client: &GitClient) -> (tempfile::TempDir, Pat
     (directory, clone.join(FOLDER))
 }
 
+/// What docs/manifests.md applies before all of it. Its commands are those of [`Way::ServerSide`].
+fn documented() -> [String; 2] {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/manifests.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let commands = page.lines().filter_map(|line| line.strip_prefix("$ "));
+    let command = format!(
+        "kubectl {} -f clusters/prod",
+        Way::ServerSide.args().join(" ")
+    );
+    let folder = |line: &str| {
+        let line = line.split('#').next().unwrap_or_default().trim_end();
+        let folder = line.strip_prefix(&command).unwrap();
+        folder.trim_start_matches('/').to_owned()
+    };
+    let [types, namespaces, all]: [String; 3] =
+        commands.map(folder).collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(all, "");
+    [types, namespaces]
+}
+
 /// An empty control plane, given the files in the order that the documentation names.
 async fn restore(way: Way, folder: &Path) -> ControlPlane {
     let plane = ControlPlane::start(control_plane::Options::default())
         .await
         .unwrap();
     let kubectl = Kubectl::of(&plane).await;
-    for first in ["apiextensions.k8s.io", "v1/namespaces"] {
-        let said = kubectl.run(way.args(), Some(&folder.join(first))).await;
+    for first in documented() {
+        let said = kubectl.run(way.args(), Some(&folder.join(&first))).await;
         assert!(said.success, "{}: {first}: {}", way.name(), said.stderr);
     }
     let wait = [
