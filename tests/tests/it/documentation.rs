@@ -8,16 +8,25 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn sources(directory: &Path, found: &mut String) {
+/// Every file below a directory of the repository.
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if !path.to_string_lossy().ends_with("tests.rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            // Unit tests stand at the end of a file.
-            found.push_str(text.split("#[cfg(test)]").next().unwrap_or_default());
+        match path.is_dir() {
+            true => files(&path, found),
+            false => found.push(path),
         }
+    }
+}
+
+fn sources(directory: &Path, found: &mut String) {
+    let mut all = Vec::new();
+    files(directory, &mut all);
+    all.retain(|path| !path.to_string_lossy().ends_with("tests.rs"));
+    for path in all {
+        let text = fs::read_to_string(&path).unwrap();
+        // Unit tests stand at the end of a file.
+        found.push_str(text.split("#[cfg(test)]").next().unwrap_or_default());
     }
 }
 
@@ -40,6 +49,7 @@ fn every_reason_of_a_condition_has_its_line_in_operations() {
         "stalled(",
         "_), _) => (",
         "is_refused() => (",
+        "is_too_large() => (",
         "(None, _) => (",
     ] {
         reasons.extend(literals(&source, before));
@@ -66,4 +76,36 @@ fn every_alert_has_its_line_in_operations() {
     for alert in alerts {
         assert!(operations.contains(&format!("`{alert}`")), "{alert}");
     }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let mut all = Vec::new();
+    for directory in ["manifest", "webhook", "reverser", "tests", "e2e"] {
+        files(&root().join(directory), &mut all);
+    }
+    let mut code = String::new();
+    for file in all
+        .iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+    {
+        code.push_str(&fs::read_to_string(file).unwrap());
+    }
+    let page = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let words = page.split('`').skip(1).step_by(2);
+    let is_name = |word: &&str| {
+        word.contains('_')
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let named: BTreeSet<&str> = words.filter(is_name).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|name| {
+            !code.contains(&format!("fn {name}(")) && !code.contains(&format!("fn {name}<"))
+        })
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
