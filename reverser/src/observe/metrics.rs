@@ -2,6 +2,8 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::workers::FAILURES;
+
 /// Every metric of the reverser but those of attribution, which stand beside the store.
 #[derive(Debug)]
 pub struct Metrics {
@@ -79,7 +81,7 @@ impl Metrics {
             "reason",
         )?;
         // There from the start, so that a rate over the first increment is seen.
-        for reason in PUSH_FAILURES {
+        for reason in FAILURES {
             push_failures_total.with_label_values(&[reason]);
         }
         for reason in ["expired", "error"] {
@@ -137,15 +139,3 @@ impl Metrics {
 }
 
 const NAMESPACE: &str = "gitopsreverser";
-
-/// The reasons that an operator can do something about, or that come by themselves; see `RoundError::failure`.
-const PUSH_FAILURES: [&str; 8] = [
-    "AuthenticationFailed",
-    "GitFailed",
-    "PushFailed",
-    "PushRefused",
-    "RepositoryNotFound",
-    "RepositoryTooLarge",
-    "RepositoryUnreachable",
-    "ServerNotTrusted",
-];

@@ -9,6 +9,18 @@ pub(super) const NOT_LEADING: &str = "NotLeading";
 /// The reason where others pushed each time that we had caught up.
 pub(super) const CONTENTION: &str = "PushFailed";
 
+/// Those of [`RoundError::failure`] that an operator can do something about, or that come by themselves: they are counted from 0.
+pub(crate) const REASONS: [&str; 8] = [
+    "AuthenticationFailed",
+    "GitFailed",
+    CONTENTION,
+    "PushRefused",
+    "RepositoryNotFound",
+    "RepositoryTooLarge",
+    "RepositoryUnreachable",
+    "ServerNotTrusted",
+];
+
 /// Why a round did not get through.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RoundError {
@@ -88,5 +100,42 @@ impl RoundError {
             message: self.to_string(),
             needs_action,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_of_git_has_a_reason_that_is_counted_from_the_start() {
+        let message = String::new;
+        let remote = [
+            RemoteError::Auth { message: message() },
+            RemoteError::Untrusted { message: message() },
+            RemoteError::NotFound { message: message() },
+            RemoteError::Unreachable { message: message() },
+            RemoteError::Timeout { message: message() },
+            RemoteError::TooLarge { message: message() },
+            RemoteError::Protocol { message: message() },
+        ];
+        let failures = remote
+            .into_iter()
+            .flat_map(|error| {
+                [
+                    RoundError::from(EngineError::Remote(error.clone())),
+                    RoundError::from(PushError::Remote(error)),
+                ]
+            })
+            .chain([
+                EngineError::TooLarge { message: message() }.into(),
+                PushError::Refused { message: message() }.into(),
+                PushError::Moved { attempts: 1 }.into(),
+                PushError::Local(EngineError::TooLarge { message: message() }).into(),
+            ]);
+        let reasons: Vec<_> = failures.map(|error| error.failure().reason).collect();
+        assert!(reasons.iter().all(|it| REASONS.contains(it)), "{reasons:?}");
+        let too_large = reasons.iter().filter(|it| **it == "RepositoryTooLarge");
+        assert_eq!(too_large.count(), 4, "{reasons:?}");
     }
 }

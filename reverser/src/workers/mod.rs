@@ -17,6 +17,7 @@ mod sweep;
 mod worker;
 
 pub(crate) use claim::{Owner, marker, marker_path};
+pub(crate) use failure::REASONS as FAILURES;
 pub use limits::BatchLimits;
 pub(crate) use limits::Portion;
 use limits::UnpushedLimits;
