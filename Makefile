@@ -7,6 +7,10 @@ CHART := charts/gitops-reverser
 HELM ?= $(CARGO) run --quiet --bin tool -- helm
 ONESHOT ?=
 ARGS ?=
+ENGINE ?= docker
+IMAGE_FLAGS ?=
+IMAGE_PREFIX ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SOAK_SECONDS ?= 1800
 FUZZ_SECONDS ?= 30
 TARGET = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
@@ -24,7 +28,7 @@ test: build ## Unit, property and integration tests, on a real control plane
 	GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test --workspace
 
 .PHONY: test-e2e
-test-e2e: build ## Install the chart and run the pod's containers as it says; needs no cluster
+test-e2e: build ## Install the chart and run its pod; needs no cluster (GITOPS_REVERSER_ENGINE=podman: in its images)
 	GITOPS_REVERSER_BIN_DIR=$(TARGET)/debug $(CARGO) test --workspace --test e2e -- --ignored --nocapture
 
 .PHONY: test-flux
@@ -90,9 +94,9 @@ deny:
 	$(CARGO) deny check licenses bans sources
 
 .PHONY: images
-images: ## Build both images (needs a container engine)
-	docker build --file Dockerfile.reverser --tag gitops-reverser:0.1.0 .
-	docker build --file Dockerfile.webhook --tag gitops-reverser-webhook:0.1.0 .
+images: ## Build both images (ENGINE=docker; IMAGE_FLAGS="--platform linux/amd64,linux/arm64 …")
+	$(ENGINE) build $(IMAGE_FLAGS) --file images/reverser.Dockerfile --tag $(IMAGE_PREFIX)gitops-reverser:$(VERSION) .
+	$(ENGINE) build $(IMAGE_FLAGS) --file images/webhook.Dockerfile --tag $(IMAGE_PREFIX)gitops-reverser-webhook:$(VERSION) .
 
 .PHONY: clean
 clean: ## Remove what was built here; built control planes stay in the user's cache

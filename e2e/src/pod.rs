@@ -3,9 +3,10 @@
 //! Command, arguments, environment and mounts are what the Deployment says. What a container runtime would do is done in
 //! its place: paths below a mount are replaced by the directory that stands for the volume, `/tmp` by `TMPDIR`, and the
 //! in-cluster configuration by a kubeconfig that holds the mounted ServiceAccount token and nothing else. A container that
-//! mounts no token gets no kubeconfig.
+//! mounts no token gets no kubeconfig. Where there is an [`Engine`], it runs the images, and nothing is replaced.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -16,9 +17,10 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, HTTPGetAction, PodSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Config;
 use serde_json::json;
-use tests::process::{Process, Spec, temp_dir};
+use tests::process::{Process, Signal, Spec, temp_dir};
 
 use crate::cluster::Cluster;
+use crate::engine::{Engine, Started};
 use crate::volumes::{Mounts, PodIdentity, Volumes};
 
 const TOKEN_MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -35,6 +37,8 @@ pub struct Pod {
 
 struct Running {
     process: Process,
+    // Behind its process.
+    started: Option<Started>,
     startup: Vec<Probe>,
     readiness: Vec<Probe>,
 }
@@ -90,15 +94,26 @@ impl Pod {
         let volumes = Volumes::make(&cluster.client()?, spec, &identity, directory.path()).await?;
         let mut containers = Vec::new();
         for container in &spec.containers {
-            let running = start_container(
-                cluster.config(),
-                container,
-                &identity,
-                &volumes,
-                programs,
-                directory.path(),
-            )
-            .with_context(|| format!("container {}", container.name))?;
+            let running = match Engine::from_env() {
+                Some(engine) => start_image(
+                    &engine,
+                    cluster.config(),
+                    spec,
+                    container,
+                    &identity,
+                    &volumes,
+                    directory.path(),
+                ),
+                None => start_container(
+                    cluster.config(),
+                    container,
+                    &identity,
+                    &volumes,
+                    programs,
+                    directory.path(),
+                ),
+            };
+            let running = running.with_context(|| format!("container {}", container.name))?;
             containers.push(running);
         }
         let grace = spec.termination_grace_period_seconds.unwrap_or(30);
@@ -153,12 +168,16 @@ impl Pod {
             .try_for_each(|container| container.process.must_run())
     }
 
-    /// A container's process, by the container's name.
-    pub fn process(&mut self, container: &str) -> Option<&mut Process> {
-        self.containers
-            .iter_mut()
-            .map(|running| &mut running.process)
-            .find(|process| process.name() == container)
+    /// Sends a signal to a container, by its name.
+    ///
+    /// # Panics
+    /// If the pod has no such container.
+    pub fn signal(&mut self, container: &str, signal: Signal) {
+        let mut containers = self.containers.iter_mut();
+        match containers.find(|running| running.process.name() == container) {
+            Some(running) => running.signal(signal),
+            None => panic!("the pod has no container {container}"),
+        }
     }
 
     /// The directory that stands for a volume, by the volume's name.
@@ -193,12 +212,13 @@ impl Pod {
     /// If one had to be killed or ended with an error.
     pub async fn stop(mut self) -> Result<()> {
         for container in &mut self.containers {
-            container.process.signal(tests::process::Signal::TERM);
+            container.signal(Signal::TERM);
         }
         let mut bad = Vec::new();
         for container in &mut self.containers {
-            let process = &mut container.process;
-            match process.terminate(self.grace).await {
+            let ended = container.ended(self.grace).await;
+            let process = &container.process;
+            match ended {
                 Some(status) if status.success() => {}
                 Some(status) => bad.push(format!(
                     "{}: {status}\n{}",
@@ -213,6 +233,26 @@ impl Pod {
         } else {
             bail!("the pod did not end well: {}", bad.join("\n"))
         }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn signal(&mut self, signal: Signal) {
+        match &self.started {
+            Some(started) => started.signal(signal),
+            None => self.process.signal(signal),
+        }
+    }
+
+    /// How it ended within this time. `None` if it had to be killed.
+    async fn ended(&mut self, grace: Duration) -> Option<ExitStatus> {
+        let ended = self.process.wait(grace).await;
+        if ended.is_none() {
+            self.signal(Signal::KILL);
+        }
+        ended
     }
 }
 
@@ -262,6 +302,48 @@ fn start_container(
     }
     Ok(Running {
         process: spec.spawn()?,
+        started: None,
+        startup: probes(container, container.startup_probe.as_ref())?,
+        readiness: probes(container, container.readiness_probe.as_ref())?,
+    })
+}
+
+fn start_image(
+    engine: &Engine,
+    config: &Config,
+    pod: &PodSpec,
+    container: &Container,
+    identity: &PodIdentity,
+    volumes: &Volumes,
+    directory: &Path,
+) -> Result<Running> {
+    let nowhere = Mounts::default();
+    let environment: Vec<(String, String)> = container
+        .env
+        .iter()
+        .flatten()
+        .map(|variable| Ok((variable.name.clone(), value(variable, identity, &nowhere)?)))
+        .collect::<Result<_>>()?;
+    let mut mounts = Vec::new();
+    for mount in container.volume_mounts.iter().flatten() {
+        let volume = volumes.directory(&mount.name).context("no such volume")?;
+        if mount.sub_path.is_some() {
+            bail!("{}: subPath has no counterpart here", mount.mount_path);
+        }
+        mounts.push((mount, volume));
+    }
+    let security = pod.security_context.as_ref();
+    let (spec, started) = engine.run(
+        container,
+        security,
+        config,
+        &environment,
+        &mounts,
+        directory,
+    )?;
+    Ok(Running {
+        process: spec.spawn()?,
+        started: Some(started),
         startup: probes(container, container.startup_probe.as_ref())?,
         readiness: probes(container, container.readiness_probe.as_ref())?,
     })

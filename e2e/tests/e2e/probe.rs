@@ -76,18 +76,10 @@ async fn helm_test_tells_a_release_that_works_from_one_that_does_not() {
     assert!(text(&output).contains("certificate"), "{}", text(&output));
 
     // A sidecar without its reverser.
-    install
-        .pod
-        .process("reverser")
-        .unwrap()
-        .signal(Signal::STOP);
+    install.pod.signal("reverser", Signal::STOP);
     let output = run(&install.rendered, None).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    install
-        .pod
-        .process("reverser")
-        .unwrap()
-        .signal(Signal::KILL);
+    install.pod.signal("reverser", Signal::KILL);
     let output = run(&install.rendered, None).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(
@@ -96,7 +88,7 @@ async fn helm_test_tells_a_release_that_works_from_one_that_does_not() {
         text(&output)
     );
 
-    install.pod.process("webhook").unwrap().signal(Signal::KILL);
+    install.pod.signal("webhook", Signal::KILL);
     let output = run(&install.rendered, None).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(
