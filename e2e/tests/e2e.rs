@@ -319,6 +319,7 @@ async fn so_does_a_pod_of_other_names_places_sizes_and_times() {
             "gitBatchMaxBytesMib": 2,
             "gitBatchMaxWaitSec": 10,
             "gitBatchLingerMs": 300,
+            "gitFetchMaxMib": 64,
             "driftCheckInterval": "1m",
             "workersMaxGlobal": 3,
             "workersMaxPerRepo": 1,

@@ -189,3 +189,23 @@ async fn how_many_workers_work_at_once() {
     );
     assert_eq!((global, of_one, default), (1.0, 1.0, 2.0));
 }
+
+#[tokio::test]
+async fn how_much_a_fetch_may_bring() {
+    let (plane, reverser) = started(&["--git-fetch-max-mib=1"]).await;
+    let lab = Lab::on(&plane, "fetched").await;
+    create(&lab.maps("alice"), &map("one", "k", "v")).await;
+    // Which no compression makes less.
+    let noise: Vec<u8> = (0..3 << 20).map(|_| rand::random()).collect();
+    lab.repo.commit_as_outsider("large", &noise);
+    destination(&lab, "all", "main", "clusters/lab").await;
+    rule(&lab, "all", &["configmaps"]).await;
+    let message = lab
+        .not_ready::<GitDestination>("all", "RepositoryTooLarge")
+        .await;
+    assert!(message.contains("more than 1 MiB"), "{message}");
+    lab.repo.remove_as_outsider("large");
+    lab.holds("one", "k", "v").await;
+    lab.ready::<GitDestination>("all").await;
+    reverser.stop().await.unwrap();
+}
