@@ -21,9 +21,8 @@ use super::url::RepoUrl;
 pub(super) struct Session<'a> {
     url: &'a RepoUrl,
     credentials: &'a Credentials,
-    /// Of the step that it is in.
-    allowance: Cell<Allowance>,
-    total: Cell<Duration>,
+    /// Time and bytes of the step that it is in.
+    allowed: Cell<(Duration, u64)>,
     said: RefCell<Said>,
     /// Why we don't trust the server. libgit2's SSH transport has words of its own for it.
     distrust: RefCell<Option<String>>,
@@ -32,21 +31,17 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(url: &'a RepoUrl, credentials: &'a Credentials) -> Self {
-        let limits = limits::current();
-        let allowance = Allowance {
-            deadline: Instant::now() + limits.discovery,
-            received: limits.references,
-        };
-        sockets::allow(allowance);
-        Self {
+        let session = Self {
             url,
             credentials,
-            allowance: Cell::new(allowance),
-            total: Cell::new(limits.discovery),
+            allowed: Cell::default(),
             said: RefCell::default(),
             distrust: RefCell::default(),
             _signals: Blocked::new(),
-        }
+        };
+        let limits = limits::current();
+        session.allow(limits.discovery, limits.references);
+        session
     }
 
     /// The references are known: the fetch or push proper begins, and ends at once if there were too many.
@@ -56,13 +51,16 @@ impl<'a> Session<'a> {
             return;
         }
         let limits = limits::current();
-        let allowance = Allowance {
-            deadline: Instant::now() + limits.transfer,
-            received: limits.received,
-        };
-        self.total.set(limits.transfer);
-        self.allowance.set(allowance);
-        sockets::allow(allowance);
+        self.allow(limits.transfer, limits.received);
+    }
+
+    /// For all that comes next, on connections that are open or opened now.
+    fn allow(&self, time: Duration, received: u64) {
+        self.allowed.set((time, received));
+        sockets::allow(Allowance {
+            deadline: Instant::now() + time,
+            received,
+        });
     }
 
     /// Before connecting.
@@ -121,14 +119,15 @@ impl<'a> Session<'a> {
         if let Some(message) = self.distrust.take() {
             return RemoteError::Untrusted { message };
         }
+        let (time, received) = self.allowed.get();
         if sockets::is_overrun() {
-            let mib = self.allowance.get().received >> 20;
+            let mib = received >> 20;
             let message = format!("it sent more than {mib} MiB");
             return RemoteError::TooLarge { message };
         }
         if !self.may_go_on() {
             // Whatever libgit2 calls it: a broken connection, for the most part.
-            let seconds = self.total.get().as_secs();
+            let seconds = time.as_secs();
             let message = format!("it was still busy after {seconds} s");
             return RemoteError::Timeout { message };
         }
