@@ -273,6 +273,15 @@ impl EngineError {
         matches!(self.remote(), Some(RemoteError::NotFound { .. }))
     }
 
+    /// Nothing can be done before somebody changes the branch, or raises the limit.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. } | Self::Remote(RemoteError::TooLarge { .. })
+        )
+    }
+
     /// The clone is to be opened again, which throws it away and fetches afresh.
     #[must_use]
     pub fn is_corrupt_clone(&self) -> bool {
@@ -305,6 +314,16 @@ impl PushError {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. })
+    }
+
+    /// See [`EngineError::is_too_large`].
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Remote(error) => matches!(error, RemoteError::TooLarge { .. }),
+            Self::Local(error) => error.is_too_large(),
+            _ => false,
+        }
     }
 
     /// See [`EngineError::is_corrupt_clone`].

@@ -51,15 +51,11 @@ impl RoundError {
 
     /// Nothing can be done before somebody changes the branch.
     pub(super) fn is_too_large(&self) -> bool {
-        matches!(
-            self,
-            Self::Engine(
-                EngineError::TooLarge { .. } | EngineError::Remote(RemoteError::TooLarge { .. })
-            ) | Self::Push(
-                PushError::Remote(RemoteError::TooLarge { .. })
-                    | PushError::Local(EngineError::TooLarge { .. })
-            )
-        )
+        match self {
+            Self::Engine(error) => error.is_too_large(),
+            Self::Push(error) => error.is_too_large(),
+            Self::Denied(_) => false,
+        }
     }
 
     /// Why nothing may be pushed, where that is all.
