@@ -239,6 +239,15 @@ impl Pod {
 // === impl Running ===
 
 impl Running {
+    fn new(container: &Container, spec: Spec, started: Option<Started>) -> Result<Self> {
+        Ok(Self {
+            process: spec.spawn()?,
+            started,
+            startup: probes(container, container.startup_probe.as_ref())?,
+            readiness: probes(container, container.readiness_probe.as_ref())?,
+        })
+    }
+
     fn signal(&mut self, signal: Signal) {
         match &self.started {
             Some(started) => started.signal(signal),
@@ -300,12 +309,7 @@ fn start_container(
     for variable in container.env.iter().flatten() {
         spec = spec.env(&variable.name, value(variable, identity, &mounts)?);
     }
-    Ok(Running {
-        process: spec.spawn()?,
-        started: None,
-        startup: probes(container, container.startup_probe.as_ref())?,
-        readiness: probes(container, container.readiness_probe.as_ref())?,
-    })
+    Running::new(container, spec, None)
 }
 
 fn start_image(
@@ -341,12 +345,7 @@ fn start_image(
         &mounts,
         directory,
     )?;
-    Ok(Running {
-        process: spec.spawn()?,
-        started: Some(started),
-        startup: probes(container, container.startup_probe.as_ref())?,
-        readiness: probes(container, container.readiness_probe.as_ref())?,
-    })
+    Running::new(container, spec, Some(started))
 }
 
 fn value(variable: &EnvVar, identity: &PodIdentity, mounts: &Mounts) -> Result<String> {
