@@ -1,17 +1,14 @@
 //! Servers and repositories that hold more than anybody would.
 
+use rand::RngCore as _;
+
 use super::*;
 
 /// Bytes that no compression makes fewer.
 fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..bytes / 8).flat_map(|_| next()).collect()
+    let mut noise = vec![0; bytes];
+    rand::rng().fill_bytes(&mut noise);
+    noise
 }
 
 fn too_large(opened: Result<Engine, EngineError>, words: &str) {

@@ -53,7 +53,8 @@ fn judged_by(lab: &Lab<'_>, setting: &str) -> Vec<(String, String)> {
     log.lines().map(pair).collect()
 }
 
-async fn repo(lab: &Lab<'_>) {
+/// A repository whose commits are signed with the Secret `key`, and a rule for all ConfigMaps.
+async fn signing(lab: &Lab<'_>) {
     lab.repo_config(lab.repo.url(), &["main"]).await;
     lab.apply::<GitRepoConfig>(
         "repo",
@@ -62,6 +63,10 @@ async fn repo(lab: &Lab<'_>) {
     )
     .await
     .unwrap();
+    lab.destination("all", json!({})).await;
+    lab.rule("rule", json!([{"resources": ["configmaps"]}]))
+        .await;
+    lab.ready::<WatchRule>("rule").await;
 }
 
 #[tokio::test]
@@ -69,11 +74,7 @@ async fn every_commit_verifies_and_none_is_made_without_a_key() {
     let directory = tempfile::tempdir().unwrap();
     let key = keygen(directory.path());
     let lab = Lab::shared("signed").await;
-    repo(&lab).await;
-    lab.destination("all", json!({})).await;
-    lab.rule("rule", json!([{"resources": ["configmaps"]}]))
-        .await;
-    lab.ready::<WatchRule>("rule").await;
+    signing(&lab).await;
 
     // No key, then one that is none: said, and nothing is committed.
     create(&lab.maps("alice"), &map("one", "k", "1")).await;
@@ -194,11 +195,7 @@ async fn commits_are_signed_with_openpgp_too_and_no_log_shows_the_key() {
     let reverser = Reverser::start(&plane, options).await.unwrap();
     let lab = Lab::on(&plane, "openpgp").await;
     lab.secret("key", &[("git.asc", key.as_str())]).await;
-    repo(&lab).await;
-    lab.destination("all", json!({})).await;
-    lab.rule("rule", json!([{"resources": ["configmaps"]}]))
-        .await;
-    lab.ready::<WatchRule>("rule").await;
+    signing(&lab).await;
     create(&lab.maps("alice"), &map("one", "k", "1")).await;
     lab.holds("one", "k", "1").await;
 

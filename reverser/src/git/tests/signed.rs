@@ -32,6 +32,21 @@ fn judged(bed: &Bed, config: &[String], author: &str) -> Vec<String> {
     out.lines().map(str::to_owned).collect()
 }
 
+/// So many that numbers of every length are among them.
+fn assert_a_hundred_commits_verify(data: &Data, config: &[String]) {
+    let bed = Bed::with_readme();
+    let mut engine = engine(&bed, data);
+    for number in 0..100 {
+        let message = format!("Create {number}\n");
+        let path = format!("x/{number}.yaml");
+        engine
+            .commit(plan("alice", &message, &[write(&path, "a\n")]))
+            .unwrap();
+    }
+    engine.push().unwrap();
+    assert_eq!(judged(&bed, config, "alice"), vec!["G"; 100]);
+}
+
 /// Commits of two authors, pushed to a branch that has moved on, so that they are signed twice: all are good.
 fn assert_every_commit_verifies(data: &Data, config: &[String]) {
     let bed = Bed::with_readme();

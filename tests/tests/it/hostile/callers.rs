@@ -60,6 +60,15 @@ async fn post(
     Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 
+/// A lab with a ConfigMap `one` of alice's, which is in Git.
+async fn with_one(plane: &ControlPlane) -> Lab<'_> {
+    let lab = Lab::on(plane, "caller").await;
+    let lab = lab.watching(&["configmaps"]).await;
+    create(&lab.maps("alice"), &map("one", "k", "0")).await;
+    lab.holds("one", "k", "0").await;
+    lab
+}
+
 /// What the apiserver would say of mallory changing this ConfigMap to this value.
 async fn forged(lab: &Lab<'_>, name: &str, value: &str) -> String {
     let mut old = serde_json::to_value(lab.maps("admin").get(name).await.unwrap()).unwrap();
@@ -101,12 +110,7 @@ async fn a_review_is_taken_on_the_path_that_only_the_apiserver_knows() {
         ..Options::default()
     };
     let reverser = Reverser::start(&plane, options).await.unwrap();
-    let lab = Lab::on(&plane, "caller")
-        .await
-        .watching(&["configmaps"])
-        .await;
-    create(&lab.maps("alice"), &map("one", "k", "0")).await;
-    lab.holds("one", "k", "0").await;
+    let lab = with_one(&plane).await;
     let review = forged(&lab, "one", "1").await;
     let path = "/process-validating-webhook";
     for path in [
@@ -177,12 +181,7 @@ async fn with_a_client_ca_a_review_is_taken_from_the_apiserver_only() {
         ..Options::default()
     };
     let reverser = Reverser::start(&plane, options).await.unwrap();
-    let lab = Lab::on(&plane, "caller")
-        .await
-        .watching(&["configmaps"])
-        .await;
-    create(&lab.maps("alice"), &map("one", "k", "0")).await;
-    lab.holds("one", "k", "0").await;
+    let lab = with_one(&plane).await;
     let review = forged(&lab, "one", "1").await;
     let stranger = other.client("kube-apiserver", &[]).unwrap();
     for identity in [None, Some(&stranger)] {

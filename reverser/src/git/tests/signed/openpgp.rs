@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{Data, assert_every_commit_verifies, assert_refused, engine, judged};
+use super::{
+    Data, assert_a_hundred_commits_verify, assert_every_commit_verifies, assert_refused, engine,
+};
 use crate::git::testing::{Bed, plan, write};
 use crate::git::{Engine, EngineOptions, Signer, SigningKeyError};
 
@@ -175,18 +177,7 @@ fn numbers_of_any_length_verify() {
     for algorithm in ["ed25519", "nistp256"] {
         let gnupg = Gnupg::new("");
         gnupg.generate(algorithm, "sign");
-        let bed = Bed::with_readme();
-        let mut engine = engine(&bed, &gnupg.secret());
-        for number in 0..100 {
-            let message = format!("Create {number}\n");
-            let path = format!("x/{number}.yaml");
-            engine
-                .commit(plan("alice", &message, &[write(&path, "a\n")]))
-                .unwrap();
-        }
-        engine.push().unwrap();
-        let verdicts = judged(&bed, &gnupg.verifying(), "alice");
-        assert_eq!(verdicts, vec!["G"; 100], "{algorithm}");
+        assert_a_hundred_commits_verify(&gnupg.secret(), &gnupg.verifying());
     }
 }
 

@@ -7,7 +7,10 @@ use ssh_key::private::{KeypairData, SkEd25519};
 use ssh_key::public::{self, Ed25519PublicKey};
 use ssh_key::{LineEnding, PrivateKey};
 
-use super::{Data, assert_every_commit_verifies, assert_refused, engine, judged};
+use super::{
+    Data, assert_a_hundred_commits_verify, assert_every_commit_verifies, assert_refused, engine,
+    judged,
+};
 use crate::git::testing::{Bed, plan, write};
 use crate::git::{Signer, SigningKeyError};
 
@@ -82,18 +85,7 @@ fn git_verifies_every_commit_of_every_kind_of_key() {
 fn numbers_of_any_length_verify() {
     let directory = tempfile::tempdir().unwrap();
     let data = keygen(directory.path(), &["-t", "ecdsa"], "");
-    let bed = Bed::with_readme();
-    let mut engine = engine(&bed, &data);
-    for number in 0..100 {
-        let message = format!("Create {number}\n");
-        let path = format!("x/{number}.yaml");
-        engine
-            .commit(plan("alice", &message, &[write(&path, "a\n")]))
-            .unwrap();
-    }
-    engine.push().unwrap();
-    let verdicts = judged(&bed, &trusting(directory.path()), "alice");
-    assert_eq!(verdicts, vec!["G"; 100]);
+    assert_a_hundred_commits_verify(&data, &trusting(directory.path()));
 }
 
 #[test]
