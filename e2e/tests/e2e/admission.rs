@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use kube::Client;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use tests::ControlPlane;
 use tests::eventually::eventually;
 
@@ -73,6 +73,18 @@ impl Team {
         let object = self.object(kind, spec);
         // Rights that were just given take a moment to count.
         eventually(PATIENCE, || self.apply(&client, object.clone(), true)).await;
+    }
+
+    /// As it stands there: applying leaves nulls away.
+    async fn creates(&self, user: &str, kind: &str, spec: Value) {
+        let client = self.plane.client_as(user, &[]);
+        let object: DynamicObject = serde_json::from_value(self.object(kind, spec)).unwrap();
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let api = e2e::chart::api(&client, &object).unwrap();
+        api.create(&dry_run, &object).await.unwrap();
     }
 
     /// With all of these words.
@@ -195,6 +207,61 @@ async fn a_rule_exports_nothing_that_its_author_may_not_list() {
     team.grant("carol", true, json!([writes_ours(), all])).await;
     team.accepts("carol", "ClusterWatchRule", everywhere).await;
 
+    // What "*" means depends on the scope.
+    let star = |scope: &str| json!({"scope": scope, "resources": ["*"]});
+    let whole_cluster = |scopes: &[&str]| {
+        let mut spec = rules(scopes.iter().map(|scope| star(scope)).collect());
+        spec["destinationRef"]["namespace"] = json!(namespace);
+        spec
+    };
+    let resources = |groups: &[&str], resources: &[&str]| list(json!(groups), json!(resources));
+    let mut of_preset = vec![
+        writes_ours(),
+        resources(
+            &[""],
+            &[
+                "services",
+                "configmaps",
+                "secrets",
+                "serviceaccounts",
+                "resourcequotas",
+                "limitranges",
+            ],
+        ),
+        resources(&["apps"], &["deployments", "statefulsets", "daemonsets"]),
+        resources(&["networking.k8s.io"], &["ingresses", "networkpolicies"]),
+        resources(&["policy"], &["poddisruptionbudgets"]),
+        resources(&["rbac.authorization.k8s.io"], &["roles", "rolebindings"]),
+    ];
+    team.grant("erin", true, json!(of_preset)).await;
+    team.accepts("erin", "ClusterWatchRule", whole_cluster(&["Namespaced"]))
+        .await;
+    let words = ["you may not list 'customresourcedefinitions'"];
+    team.refuses(
+        "erin",
+        "ClusterWatchRule",
+        whole_cluster(&["Cluster"]),
+        &words,
+    )
+    .await;
+    of_preset.extend([
+        resources(
+            &["rbac.authorization.k8s.io"],
+            &["clusterroles", "clusterrolebindings"],
+        ),
+        resources(&["apiextensions.k8s.io"], &["customresourcedefinitions"]),
+        resources(&["apiregistration.k8s.io"], &["apiservices"]),
+        resources(&["scheduling.k8s.io"], &["priorityclasses"]),
+        resources(&["storage.k8s.io"], &["storageclasses"]),
+    ]);
+    team.grant("finn", true, json!(of_preset)).await;
+    team.accepts(
+        "finn",
+        "ClusterWatchRule",
+        whole_cluster(&["Namespaced", "Cluster"]),
+    )
+    .await;
+
     // The administrator of a namespace exports what there is to export of it.
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -206,6 +273,8 @@ async fn a_rule_exports_nothing_that_its_author_may_not_list() {
     team.grant("dora", false, json!([writes_ours()])).await;
     team.accepts("dora", "WatchRule", rules(json!([{"resources": ["*"]}])))
         .await;
+    let null = json!([{"apiGroups": null, "resources": ["*"]}]);
+    team.creates("dora", "WatchRule", rules(null)).await;
 
     // A change is judged as a creation is; a label exports nothing.
     let stored = team.object("WatchRule", rules(core));
@@ -272,7 +341,19 @@ async fn credentials_are_used_by_who_may_read_them() {
         .await;
     let anonymous =
         json!({"repoUrl": "https://git.example.com/a.git", "allowedBranches": ["main"]});
-    team.accepts("mallory", "GitRepoConfig", anonymous).await;
+    team.accepts("mallory", "GitRepoConfig", anonymous.clone())
+        .await;
+
+    // The definitions allow null for what is left out.
+    let mut nothing = anonymous.clone();
+    nothing["secretRef"] = Value::Null;
+    team.creates("mallory", "GitRepoConfig", nothing.clone())
+        .await;
+    nothing["commit"] = json!({"signing": null});
+    team.creates("mallory", "GitRepoConfig", nothing.clone())
+        .await;
+    nothing["commit"] = Value::Null;
+    team.creates("mallory", "GitRepoConfig", nothing).await;
 
     let destination = |policy: &str, name: &str| json!({"repoRef": {"name": name}, "branch": "main", "baseFolder": "live", "secretPolicy": policy});
     let words = [
