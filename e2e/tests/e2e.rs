@@ -221,6 +221,22 @@ async fn values_that_can_not_work_are_refused_with_a_reason() {
             json!({ "reverser": { "leaderElect": true }, "volumes": { "workDir": { "persistence": { "enabled": true } } } }),
             "without leaderElect",
         ),
+        (
+            json!({ "webhook": { "bindAddress": ":9443" } }),
+            "bindAddress",
+        ),
+        (
+            json!({ "reverser": { "metricsBindAddress": "999.0.0.1:8090" } }),
+            "metricsBindAddress",
+        ),
+        (
+            json!({ "reverser": { "healthProbeBindAddress": "[::]:70000" } }),
+            "healthProbeBindAddress",
+        ),
+        (
+            json!({ "certificate": { "existingSecret": "not-there" } }),
+            "certificate.caBundle",
+        ),
     ] {
         let Err(error) = render(&cluster, "refused", values.clone()).await else {
             panic!("{values} was accepted");
@@ -305,6 +321,7 @@ async fn the_pod_as_the_chart_says_commits_under_its_users_names() {
 #[ignore = "make test-e2e"]
 async fn so_does_a_pod_of_other_names_places_sizes_and_times() {
     let endpoint = format!("127.0.0.1:{}", tests::net::free_port());
+    let everywhere = || format!("[::]:{}", tests::net::free_port());
     let values = json!({
         "fullnameOverride": "other-name",
         "commonLabels": {"team": "platform"},
@@ -326,6 +343,7 @@ async fn so_does_a_pod_of_other_names_places_sizes_and_times() {
             "allowFileUrls": true,
             "workDir": "/var/lib/clones",
             "grpcBindAddress": endpoint,
+            "healthProbeBindAddress": everywhere(),
             "logFormat": "text",
             "logLevel": "debug",
         },
@@ -338,6 +356,7 @@ async fn so_does_a_pod_of_other_names_places_sizes_and_times() {
             "tlsCertFile": "/etc/other/tls.crt",
             "tlsPrivateKeyFile": "/etc/other/tls.key",
             "reverserEndpoint": format!("http://{endpoint}"),
+            "healthProbeBindAddress": everywhere(),
             "logFormat": "text",
             "logLevel": "debug",
         },

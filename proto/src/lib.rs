@@ -1,4 +1,8 @@
-//! The wire: generated from `proto/gitopsreverser/v1/*.proto`, which hold the documentation.
+//! The wire: generated from `proto/gitopsreverser/v1/*.proto`, which hold the documentation; and how both processes listen.
+
+mod listen;
+
+pub use listen::listen;
 
 /// Package `gitopsreverser.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]

@@ -150,7 +150,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GITOPS_REVERSER_METRICS_BIND_ADDRESS",
-        default_value = "0.0.0.0:8090"
+        default_value = "[::]:8090"
     )]
     pub metrics_bind_address: std::net::SocketAddr,
 
@@ -158,7 +158,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GITOPS_REVERSER_HEALTH_PROBE_BIND_ADDRESS",
-        default_value = "0.0.0.0:8091"
+        default_value = "[::]:8091"
     )]
     pub health_probe_bind_address: std::net::SocketAddr,
 

@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GITOPS_REVERSER_BIND_ADDRESS",
-        default_value = "0.0.0.0:9443"
+        default_value = "[::]:9443"
     )]
     pub bind_address: SocketAddr,
 
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GITOPS_REVERSER_METRICS_BIND_ADDRESS",
-        default_value = "0.0.0.0:8080"
+        default_value = "[::]:8080"
     )]
     pub metrics_bind_address: SocketAddr,
 
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(
         long,
         env = "GITOPS_REVERSER_HEALTH_PROBE_BIND_ADDRESS",
-        default_value = "0.0.0.0:8081"
+        default_value = "[::]:8081"
     )]
     pub health_probe_bind_address: SocketAddr,
 

@@ -199,7 +199,7 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
+    proto::listen(address)
         .await
         .with_context(|| format!("{flag}={address}"))
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -153,7 +152,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let report_endpoint = Endpoint::bind(&args.grpc_bind_address).await?;
     let introspection_endpoint = Endpoint::bind(&args.introspection_bind_address).await?;
-    let metrics_listener = TcpListener::bind(args.metrics_bind_address)
+    let metrics_listener = proto::listen(args.metrics_bind_address)
         .await
         .with_context(|| {
             format!(
@@ -161,7 +160,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 args.metrics_bind_address
             )
         })?;
-    let health_listener = TcpListener::bind(args.health_probe_bind_address)
+    let health_listener = proto::listen(args.health_probe_bind_address)
         .await
         .with_context(|| {
             format!(
