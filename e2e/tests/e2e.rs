@@ -191,7 +191,36 @@ async fn promtool_finds_nothing_wrong_with_the_alerts() {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(said.contains("SUCCESS: 9 rules found"), "{said}");
+    assert!(said.contains("SUCCESS: 10 rules found"), "{said}");
+
+    // Nothing at all is an alert of its own: the others need something to compare.
+    let rules_of_it = spec["groups"][0]["rules"].as_array().unwrap();
+    let rule = |alert: &str| rules_of_it.iter().find(|rule| rule["alert"] == alert);
+    let away = json!({
+        "exp_labels": { "alertname": "GitOpsReverserIsAway", "namespace": "monitored", "severity": "critical" },
+        "exp_annotations": rule("GitOpsReverserIsAway").unwrap()["annotations"],
+    });
+    let led = json!({ "series": "gitopsreverser_leader{namespace=\"monitored\", service=\"metrics\"}", "values": "1+0x60" });
+    let asks = |series: Value, expected: Value| {
+        json!({ "interval": "1m", "input_series": series, "alert_rule_test": [
+            { "eval_time": "30m", "alertname": "GitOpsReverserIsAway", "exp_alerts": expected },
+            { "eval_time": "30m", "alertname": "GitOpsReverserHasNoLeader", "exp_alerts": [] },
+        ] })
+    };
+    let tests = json!({ "rule_files": [rules], "tests": [asks(json!([]), json!([away])), asks(json!([led]), json!([]))] });
+    let asked = directory.path().join("tests.yaml");
+    std::fs::write(&asked, serde_yaml::to_string(&tests).unwrap()).unwrap();
+    let output = Command::new("promtool")
+        .args(["test", "rules"])
+        .arg(&asked)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
