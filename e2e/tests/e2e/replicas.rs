@@ -233,3 +233,24 @@ async fn one_replica_has_no_rights_for_leases_and_pods() {
     }
     rendered.delete(&client).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-e2e"]
+async fn a_second_replica_comes_and_goes_where_the_chart_is_applied_server_side() {
+    let cluster = Cluster::shared().await.unwrap();
+    let client = cluster.client().unwrap();
+    for replicas in [1, 2, 1] {
+        let rendered = super::render(&cluster, "resized", json!({ "replicaCount": replicas }))
+            .await
+            .unwrap();
+        rendered
+            .apply(&client)
+            .await
+            .unwrap_or_else(|error| panic!("{replicas}: {error:#}"));
+    }
+    let deployments: Api<Deployment> = Api::namespaced(client, "resized");
+    let deployment = deployments.get("resized-gitops-reverser").await.unwrap();
+    let strategy = deployment.spec.unwrap().strategy.unwrap();
+    assert_eq!(strategy.type_.as_deref(), Some("Recreate"));
+    assert_eq!(strategy.rolling_update, None);
+}
