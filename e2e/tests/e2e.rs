@@ -69,6 +69,8 @@ fn values_that_change_what_is_rendered() -> Vec<Value> {
             "enabled": true,
             "apiServerCIDRs": ["10.0.0.1/32", "fd00::1/128"],
             "metricsFrom": [{ "namespaceSelector": { "matchLabels": { "name": "monitoring" } } }],
+            "webhookFrom": [{ "namespaceSelector": { "matchLabels": { "name": "konnectivity" } } }],
+            "dnsPorts": [53, 5353],
             "gitPorts": [22],
             "gitTo": [{ "ipBlock": { "cidr": "10.1.0.0/16" } }],
         } }),
@@ -84,6 +86,16 @@ fn values_that_change_what_is_rendered() -> Vec<Value> {
             "resources": ["configmaps"],
         } }),
         json!({ "monitoring": { "dashboard": { "enabled": true } } }),
+        json!({
+            "certificate": { "existingSecret": "made-by-cert-manager" },
+            "webhook": { "annotations": { "cert-manager.io/inject-ca-from": "here/webhook" } },
+        }),
+        json!({ "replicaCount": 2, "topologySpreadConstraints": [
+            { "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule" },
+            { "maxSkew": 1, "topologyKey": "node", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": { "matchLabels": { "tier": "audit" } } },
+        ] }),
+        // As a part of another chart.
+        json!({ "enabled": true, "global": {} }),
     ]
 }
 

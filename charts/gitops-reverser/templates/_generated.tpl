@@ -87,6 +87,13 @@ kubelet brings the new certificate to the sidecar only a minute later.
 {{- end }}
 {{- end }}
 
+{{/* "true" or nothing: cert-manager's cainjector says what the apiserver trusts. */}}
+{{- define "gitops-reverser.caInjected" -}}
+{{- range $name, $_ := .Values.webhook.annotations }}
+{{- if hasPrefix "cert-manager.io/inject-" $name }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* PEM of what the apiserver trusts. */}}
 {{- define "gitops-reverser.caBundle" -}}
 {{- if .Values.certificate.caBundle }}
@@ -95,7 +102,7 @@ kubelet brings the new certificate to the sidecar only a minute later.
 {{- $secret := default dict (lookup "v1" "Secret" .Release.Namespace .Values.certificate.existingSecret) }}
 {{- $ca := dig "data" "ca.crt" "" $secret | b64dec }}
 {{- if not $ca }}
-{{- fail "certificate.existingSecret: set certificate.caBundle, or put ca.crt into the Secret before installing" }}
+{{- fail "certificate.existingSecret: set certificate.caBundle or cert-manager's webhook.annotations, or put ca.crt into the Secret before installing" }}
 {{- end }}
 {{- $ca }}
 {{- else }}

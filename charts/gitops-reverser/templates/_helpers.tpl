@@ -33,7 +33,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Of the pod that `helm test` runs. None of the selector's: no Service must lead to it. */}}
 {{- define "gitops-reverser.testLabels" -}}
-app.kubernetes.io/name: {{ printf "%s-test" (include "gitops-reverser.name" .) | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "gitops-reverser.name" . | trunc 58 | trimSuffix "-" }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 

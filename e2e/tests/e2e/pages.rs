@@ -51,6 +51,10 @@ async fn every_command_of_installing_upgrading_rights_and_credentials_works() {
     );
     assert_eq!(before.len(), 4, "{:?}", before.keys());
     shell.follow("docs/upgrade.md");
+    // Whoever reads no page reads this.
+    let notes = shell.run("helm get notes gitops-reverser --namespace gitops-reverser");
+    let crds = only("docs/upgrade.md", "kubectl ");
+    assert!(notes.lines().any(|line| line.trim() == crds), "{notes}");
     assert_eq!(made_once(&cluster).await, before);
     shell.run(&only("docs/high-availability.md", "helm "));
     assert_eq!(made_once(&cluster).await, before);

@@ -105,7 +105,8 @@ async fn no_service_leads_to_the_pod_of_helm_test() {
     let rendered = super::render(
         &cluster,
         "tested",
-        json!({"networkPolicy": {"enabled": true}}),
+        // The longest that a label can be.
+        json!({"networkPolicy": {"enabled": true}, "nameOverride": "n".repeat(63), "fullnameOverride": "tested-gitops-reverser"}),
     )
     .await
     .unwrap();
