@@ -39,11 +39,24 @@ type Name = (String, String);
 /// metadata.uid and metadata.generation: a URL or Secret that was changed is asked afresh.
 type Version = (Option<String>, Option<i64>);
 
-/// When a repository was asked last, and whether it answered.
+/// When a repository was asked last, or answered, and whether it did; `None` as long as it is being asked.
 struct Asked {
     version: Version,
     at: Instant,
-    answered: bool,
+    answer: Option<bool>,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Whether it is time to ask again.
+    fn is_over(&self) -> bool {
+        match self.answer {
+            // Asking has its own limits, which are shorter.
+            None | Some(true) => self.at.elapsed() >= AGAIN.0,
+            Some(false) => self.at.elapsed() >= AGAIN.1,
+        }
+    }
 }
 
 impl Prober {
@@ -90,12 +103,12 @@ impl Prober {
                 }
                 same
             });
-            for (name, repo) in &configuration.repos {
-                let fresh = asked.get(name).is_some_and(|last| {
-                    let again = if last.answered { AGAIN.0 } else { AGAIN.1 };
-                    last.at.elapsed() < again
-                });
-                let (Ok(spec), false, true) = (&repo.spec, fresh, asking.len() < AT_ONCE) else {
+            let mut due: Vec<_> = configuration.repos.iter().collect();
+            due.retain(|(name, _)| asked.get(*name).is_none_or(Asked::is_over));
+            // Who waits longest comes first: several that never answer must not keep the others from being asked at all.
+            due.sort_by_key(|(name, _)| asked.get(*name).map(|last| last.at));
+            for (name, repo) in due {
+                let (Ok(spec), true) = (&repo.spec, asking.len() < AT_ONCE) else {
                     continue;
                 };
                 let Ok(url) = RepoUrl::parse(&spec.repo_url) else {
@@ -110,7 +123,7 @@ impl Prober {
                     Asked {
                         version: version.clone(),
                         at: Instant::now(),
-                        answered: true,
+                        answer: None,
                     },
                 );
                 let secret = spec.secret_ref.as_ref().map(|r| r.name.clone());
@@ -128,9 +141,9 @@ impl Prober {
             tokio::select! {
                 changed = self.configuration.changed() => if changed.is_err() { return },
                 Some(Ok((name, version, outcome))) = asking.join_next() => {
-                    let answered = outcome.is_ok();
                     if let Some(last) = asked.get_mut(&name).filter(|last| last.version == version) {
-                        last.answered = answered;
+                        last.at = Instant::now();
+                        last.answer = Some(outcome.is_ok());
                         self.board.repo(&name, outcome);
                     }
                 }

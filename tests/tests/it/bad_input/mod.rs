@@ -12,7 +12,7 @@ use reverser::api::{ClusterWatchRule, GitDestination, GitRepoConfig, WatchRule, 
 use serde_json::{Value, json};
 use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::eventually::eventually;
-use tests::git::Fault;
+use tests::git::{Fault, GitServer, HttpOptions};
 use tests::net::free_port;
 use tests::reverser::{Options, Reverser};
 

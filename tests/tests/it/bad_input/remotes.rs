@@ -120,6 +120,30 @@ async fn a_server_that_never_answers() {
     recovers(&lab).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_never_answer_keep_no_other_from_being_asked() {
+    let plane = ControlPlane::start(Default::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Default::default()).await.unwrap();
+    let lab = Lab::on(&plane, "asked").await;
+    let silent = GitServer::https(HttpOptions::basic(USER, PASSWORD)).unwrap();
+    silent.set_fault(Fault::Hang);
+    let ca = ("ca.crt", silent.ca_pem());
+    lab.secret("silent", &[("username", USER), ("password", PASSWORD), ca])
+        .await;
+    // As many as are asked at once.
+    for name in ["a", "b", "c", "d"] {
+        let spec = json!({"repoUrl": silent.url(name), "allowedBranches": ["main"], "secretRef": {"name": "silent"}});
+        lab.apply::<GitRepoConfig>(name, spec).await.unwrap();
+    }
+    lab.repo_config(lab.repo.url(), &["main"]).await;
+    lab.ready::<GitRepoConfig>("repo").await;
+    for name in ["a", "b", "c", "d"] {
+        lab.not_ready::<GitRepoConfig>(name, "RepositoryUnreachable")
+            .await;
+    }
+    reverser.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_hook_that_refuses_the_push() {
     let (lab, healthy) = labs("hook").await;
