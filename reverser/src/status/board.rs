@@ -256,8 +256,8 @@ impl StatusBoard {
     pub fn unsettle(&self, destination: &DestinationKey) {
         self.update(|facts| {
             let report = facts.destinations.entry(destination.clone()).or_default();
+            // A refusal stands until its worker has judged the folder anew, and it does so only where there is a reason to.
             report.settled = false;
-            report.refusal = None;
         });
     }
 

@@ -25,6 +25,12 @@ async fn a_folder_of_another_cluster() {
         "{message}"
     );
     assert!(is_stalled::<GitDestination>(&lab, "theirs").await);
+    // A rule that wants more is no reason to write to it.
+    let rule = json!({"destinationRef": {"name": "theirs"}, "rules": [{"resources": ["configmaps", "services"]}]});
+    lab.apply::<WatchRule>("theirs", rule).await.unwrap();
+    lab.ready::<WatchRule>("theirs").await;
+    lab.settle().await;
+    told::<GitDestination>(&lab, "theirs", "ForeignFolder").await;
     // The other folder of the same branch goes on, and nothing is written to theirs.
     create(&lab.maps("alice"), &map("one", "k", "1")).await;
     lab.settle().await;
