@@ -131,13 +131,19 @@ impl StatusWriter {
                     continue;
                 }
             }
-            due.push((key.clone(), Arc::clone(object), verdict));
+            // What is read here may be older than what was written last.
+            let is_read_back = written
+                .get(key)
+                .is_none_or(|last| last.uid != uid || last.verdict == verdict);
+            due.push((key.clone(), Arc::clone(object), verdict, is_read_back));
         }
         let events = Mutex::new(events);
-        let writes = stream::iter(due).map(|(key, object, verdict)| {
+        let writes = stream::iter(due).map(|(key, object, verdict, is_read_back)| {
             let events = &events;
             async move {
-                let outcome = self.write(&key, &object, &verdict, events).await;
+                let outcome = self
+                    .write(&key, &object, &verdict, is_read_back, events)
+                    .await;
                 (key, object, verdict, outcome)
             }
         });
@@ -164,12 +170,13 @@ impl StatusWriter {
         key: &ObjectKey,
         object: &DynamicObject,
         verdict: &Verdict,
+        is_read_back: bool,
         events: &Mutex<&mut Events>,
     ) -> kube::Result<()> {
         let before: Vec<Condition> =
             serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
         let status = status(object, verdict, &before);
-        if object.data["status"] == status {
+        if is_read_back && object.data["status"] == status {
             return Ok(());
         }
         let resource = key.kind.api_resource();
