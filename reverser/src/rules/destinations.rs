@@ -1,6 +1,6 @@
 //! Which destinations can be written to, and what is wrong with the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -172,6 +172,7 @@ fn check_destination(
         commit: commit_options(repo, &options.commit),
         selections: BTreeMap::new(),
         resolved: true,
+        unseen: BTreeSet::new(),
     })
 }
 

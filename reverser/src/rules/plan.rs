@@ -1,6 +1,6 @@
 //! What is to be done, free of how it was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -80,6 +80,8 @@ pub struct DestinationPlan {
     pub selections: BTreeMap<(String, String), Arc<TypeSelection>>,
     /// Every rule that names this destination is resolved, so that what nothing selects may go.
     pub resolved: bool,
+    /// Groups of which not everything can be discovered now, and whose types the rules may mean: what is there of them stays.
+    pub unseen: BTreeSet<String>,
 }
 
 impl DestinationPlan {

@@ -43,6 +43,18 @@ pub(super) fn may_miss_types(rule: &ResourceRule, catalog: &Catalog, filter: &Ty
     star && stale.any(selects)
 }
 
+/// Groups in which this item may mean types that can't be discovered now, though it found others by the same name.
+pub(super) fn unseen_groups(
+    rule: &ResourceRule,
+    catalog: &Catalog,
+) -> impl Iterator<Item = String> {
+    let named = rule.resources.iter().any(|resource| resource != "*");
+    let stale = catalog.stale_groups().filter(move |_| named);
+    stale
+        .filter(|group| allows(rule.api_groups.as_deref(), group))
+        .map(ToOwned::to_owned)
+}
+
 /// What one item of a rule came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolution {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Operations;
 use super::configuration::{Configuration, Kind, ObjectKey};
 use super::plan::{DestinationPlan, Finding, TypeSelection, WatchKey};
-use super::resolve::{TypeFilter, may_miss_types, resolve};
+use super::resolve::{TypeFilter, may_miss_types, resolve, unseen_groups};
 use super::verdict::{finding, invalid, ready, stalled};
 use crate::api::{ClusterResourceRule, ResourceRule, RuleScope};
 use crate::change::DestinationKey;
@@ -129,6 +129,7 @@ pub(super) fn apply_rule(
         if may_miss_types(item, catalog, filter) {
             destination.resolved = false;
         }
+        destination.unseen.extend(unseen_groups(item, catalog));
         let operations = Operations::from_rule(item.operations.as_deref());
         for served in resolution.types {
             types.insert(select(

@@ -1,6 +1,6 @@
 //! From flags to what a GitDestination and its rules say: where, what, and in which form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::args::{ResourceName, SnapshotArgs};
@@ -62,6 +62,7 @@ pub(super) fn destination(args: &SnapshotArgs) -> Result<DestinationPlan, Snapsh
         },
         selections: BTreeMap::new(),
         resolved: true,
+        unseen: BTreeSet::new(),
     })
 }
 

@@ -280,7 +280,9 @@ pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
             !(secret && written && !new.hides_as(old))
         }
         Item::Sweep(sweep) => match &sweep.unit {
-            Unit::Unselected => new.resolved && new.selections == old.selections,
+            Unit::Unselected => {
+                new.resolved && new.selections == old.selections && new.unseen == old.unseen
+            }
             Unit::Listed { .. } => new.hides_as(old),
         },
         Item::Listed(_) => true,

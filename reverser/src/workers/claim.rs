@@ -140,7 +140,7 @@ pub(crate) fn marker(cluster: &str, owner: &DestinationKey) -> Bytes {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -184,6 +184,7 @@ pub(super) mod tests {
             },
             selections: BTreeMap::new(),
             resolved: true,
+            unseen: BTreeSet::new(),
         }
     }
 

@@ -179,9 +179,12 @@ fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orph
         destination.selections.iter().any(|((g, r), selection)| {
             group_segment(g) == group
                 && manifest::encode_segment(r) == resource
+                // A definition that was made anew may have another scope.
+                && selection.served.namespaced != namespace.is_empty()
                 && selection.operations(namespace).is_some()
         })
     };
+    let unseen = |group: &str| destination.unseen.iter().any(|g| group_segment(g) == group);
     let mut orphans = Vec::new();
     for file in engine.list_files(&destination.base_folder)? {
         let Some(inside) = file.path.strip_prefix(&prefix) else {
@@ -202,7 +205,7 @@ fn unselected(engine: &Engine, destination: &DestinationPlan) -> Result<Vec<Orph
         let ours = manifest::is_manifest_file_name(name)
             && manifest::is_segment(resource)
             && (namespace.is_empty() || manifest::is_segment(namespace));
-        if !ours || selected(group, resource, namespace) {
+        if !ours || unseen(group) || selected(group, resource, namespace) {
             continue;
         }
         orphans.push(Orphan {
@@ -278,6 +281,10 @@ mod tests {
 
     /// The orphans among these files.
     fn swept(files: &[&str], selections: &[Arc<TypeSelection>], unit: Unit) -> Vec<String> {
+        swept_from(files, destination(selections), unit)
+    }
+
+    fn swept_from(files: &[&str], destination: Arc<DestinationPlan>, unit: Unit) -> Vec<String> {
         let bed = Bed::empty();
         let mut engine = bed.open("main");
         let changes = files.iter().map(|file| write(file, file)).collect();
@@ -289,15 +296,12 @@ mod tests {
             })
             .unwrap();
         let sweep = Sweep {
-            destination: destination(selections),
+            destination,
             unit,
             cause: Cause::Resync,
         };
-        orphans(&engine, &sweep)
-            .unwrap()
-            .into_iter()
-            .map(|orphan| orphan.path)
-            .collect()
+        let found = orphans(&engine, &sweep).unwrap();
+        found.into_iter().map(|orphan| orphan.path).collect()
     }
 
     fn listed(selection: &Arc<TypeSelection>, namespace: Option<&str>, live: &[&str]) -> Unit {
@@ -359,5 +363,29 @@ mod tests {
         ];
         let files: Vec<&str> = kept.iter().chain(&orphans).copied().collect();
         assert_eq!(swept(&files, &selections, Unit::Unselected), orphans);
+    }
+
+    #[test]
+    fn what_a_type_of_another_scope_left_goes() {
+        let files = [
+            "live/apps/v1/deployments/one.yaml",
+            "live/scheduling.k8s.io/v1/priorityclasses/a/one.yaml",
+        ];
+        let selections = [selection(DEPLOYMENTS, &[]), selection(CLASSES, &[])];
+        assert_eq!(swept(&files, &selections, Unit::Unselected), files);
+    }
+
+    #[test]
+    fn what_may_be_selected_in_a_group_that_is_away_stays() {
+        let files = [
+            "live/apps/v1/gadgets/a/one.yaml",
+            "live/away.example.com/v1/gadgets/a/one.yaml",
+        ];
+        let mut away = Arc::unwrap_or_clone(destination(&[selection(MAPS, &[])]));
+        away.unseen.insert("away.example.com".to_owned());
+        assert_eq!(
+            swept_from(&files, Arc::new(away), Unit::Unselected),
+            files[..1]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What the tests of this module are made of: a watch without its apiserver.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -249,6 +249,7 @@ pub(super) fn subscriber(key: &WatchKey, name: &str, cause: Cause) -> Subscriber
         },
         selections: BTreeMap::new(),
         resolved: true,
+        unseen: BTreeSet::new(),
     };
     Subscriber {
         subscription: Subscription {

@@ -4,7 +4,9 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Api, DeleteParams};
 use reverser::api::{GitDestination, WatchRule};
 use serde_json::{Value, json};
+use tests::control_plane::ControlPlane;
 use tests::eventually::eventually;
+use tests::reverser::Reverser;
 
 use super::through_a_gateway;
 use crate::crowd::{Crowd, Sort, custom, maps, sign};
@@ -16,6 +18,9 @@ use crate::truth::{
 use crate::types;
 
 const GROUP: &str = "away.example.com";
+
+/// Another group that serves a type of the same name.
+const TWIN: &str = "here.example.com";
 
 fn gadgets() -> Sort {
     custom(GROUP, "v1", "gadgets", "Gadget")
@@ -180,5 +185,51 @@ async fn an_aggregated_api_that_nobody_answers_for_keeps_its_files_and_holds_up_
         acts.writes
     );
     lab.repo.fsck().unwrap();
+    reverser.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_type_whose_name_another_group_has_too_keeps_its_files_while_its_api_is_away() {
+    let plane = ControlPlane::start(Default::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Default::default()).await.unwrap();
+    let lab = Lab::on(&plane, "twins").await;
+    let twins = custom(TWIN, "v1", "gadgets", "Gadget");
+    for (group, sort) in [(GROUP, gadgets()), (TWIN, twins.clone())] {
+        types::define(&lab.client, group, "Gadget").await;
+        eventually(PATIENCE, || async {
+            let made = sort
+                .api(&lab, "ann")
+                .create(&Default::default(), &sort.object("one", "ann-0"))
+                .await;
+            made.map(drop)
+        })
+        .await;
+    }
+    lab.repo_config(lab.repo.url(), &["main"]).await;
+    lab.destination("all", json!({})).await;
+    lab.rule("gadgets", json!([{"resources": ["gadgets"]}]))
+        .await;
+    lab.ready::<WatchRule>("gadgets").await;
+    git_equals_the_cluster(&lab, &[gadgets(), twins.clone()]).await;
+
+    // Who is started then finds one type of that name, and takes it for all there is.
+    take_over(&lab).await;
+    reverser.kill9_reverser();
+    sign(&twins.api(&lab, "ben"), "one", "ben-1").await.unwrap();
+    reverser.restart_reverser().await.unwrap();
+    is_signed(&lab, &twins.path(&lab, "one"), "ben-1").await;
+    lab.ready::<GitDestination>("all").await;
+    lab.ready::<WatchRule>("gadgets").await;
+    // What no rule selects goes with the first batch after the list.
+    sign(&twins.api(&lab, "ben"), "one", "ben-2").await.unwrap();
+    is_signed(&lab, &twins.path(&lab, "one"), "ben-2").await;
+    assert!(lab.repo.file(&gadgets().path(&lab, "one")).is_some());
+
+    give_back(&lab).await;
+    sign(&gadgets().api(&lab, "cleo"), "one", "cleo-1")
+        .await
+        .unwrap();
+    is_signed(&lab, &gadgets().path(&lab, "one"), "cleo-1").await;
+    git_equals_the_cluster(&lab, &[gadgets(), twins]).await;
     reverser.stop().await.unwrap();
 }
