@@ -22,6 +22,7 @@ pub mod conductor;
 
 pub mod attribution;
 pub mod change;
+pub mod fingerprint;
 pub mod secrets;
 pub mod watch;
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use git2::Oid;
-use manifest::{Identity, SpecHash};
+use manifest::Identity;
 
 use crate::change::{Cause, Operation};
+use crate::fingerprint::Fingerprint;
 use crate::git::{Engine, EngineError, blob_id};
 use crate::rules::{DestinationPlan, Subscription, WatchKey};
 use crate::watch::Listed;
@@ -30,7 +31,7 @@ pub(super) struct ListOnItsWay<'a> {
     destination: &'a DestinationPlan,
     /// Nothing is written: what differs need not be kept.
     dry: bool,
-    live: HashSet<SpecHash>,
+    live: HashSet<Fingerprint>,
     differences: Differences,
     unreadable: BTreeMap<String, String>,
     nameless: usize,
@@ -39,7 +40,7 @@ pub(super) struct ListOnItsWay<'a> {
 
 /// A complete list.
 pub(super) struct Compared {
-    pub(super) live: HashSet<SpecHash>,
+    pub(super) live: HashSet<Fingerprint>,
     pub(super) differences: Differences,
     /// Objects that can't be written, and why; their files stay.
     pub(super) unreadable: BTreeMap<String, String>,
@@ -66,7 +67,7 @@ impl<'a> ListOnItsWay<'a> {
         match listed {
             Listed::Live { identity, text } => {
                 let path = self.path(&identity);
-                self.live.insert(SpecHash::of(path.as_bytes()));
+                self.live.insert(Fingerprint::of(path.as_bytes()));
                 self.unreadable.remove(&path);
                 match self.destination.text(&identity, &text) {
                     Ok(text) => self.compare(path, identity, &text),
@@ -75,13 +76,13 @@ impl<'a> ListOnItsWay<'a> {
             }
             Listed::NotLive(identity) => {
                 let path = self.path(&identity);
-                self.live.remove(&SpecHash::of(path.as_bytes()));
+                self.live.remove(&Fingerprint::of(path.as_bytes()));
                 self.differences.remove(&path);
                 self.unreadable.remove(&path);
             }
             Listed::Unreadable(identity, why) => {
                 let path = self.path(&identity);
-                self.live.insert(SpecHash::of(path.as_bytes()));
+                self.live.insert(Fingerprint::of(path.as_bytes()));
                 self.unreadable(path, why.to_string());
             }
             Listed::Nameless(why) => {
@@ -143,7 +144,7 @@ pub(super) fn gone(
     engine: &Engine,
     of: &Subscription,
     listed: &WatchKey,
-    live: HashSet<SpecHash>,
+    live: HashSet<Fingerprint>,
 ) -> Result<Vec<Orphan>, EngineError> {
     let unit = Unit::Listed {
         selection: of.selection.clone(),

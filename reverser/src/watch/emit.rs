@@ -16,6 +16,7 @@ use super::subscriber::{Subscriber, identity};
 use super::task::Shared;
 use crate::attribution::{Joined, Store};
 use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
+use crate::fingerprint::Fingerprint;
 use crate::rules::WatchKey;
 use crate::workers::{Item, Sweep, Unit, Unsettled, Write};
 
@@ -100,7 +101,7 @@ impl Emitter<'_> {
         index.note_readable(name);
         let before = index.get(name).filter(|b| b.uid == *uid);
         let unchanged = before.as_ref().is_some_and(|b| {
-            b.spec_hash == Some(seen.spec_hash) && b.left_out == seen.left_out.is_some()
+            b.fingerprint == Some(seen.fingerprint) && b.left_out == seen.left_out.is_some()
         });
         let found = unchanged && before.as_ref().is_some_and(|b| b.found);
         index.insert(
@@ -146,6 +147,7 @@ impl Emitter<'_> {
             uid: meta.uid.clone(),
             resource_version: meta.resource_version.clone(),
             spec_hash: before.as_ref().and_then(|b| b.spec_hash),
+            fingerprint: before.as_ref().and_then(|b| b.fingerprint),
             unscaled_hash: None,
             terminating: meta.terminating,
             left_out: before.as_ref().is_some_and(|b| b.left_out),
@@ -331,7 +333,7 @@ pub(super) fn complete(
     key: &WatchKey,
     shared: &Shared,
     subscriber: &Subscriber,
-    live: HashSet<SpecHash>,
+    live: HashSet<Fingerprint>,
     cause: Cause,
 ) {
     let destination = &subscriber.subscription.destination;

@@ -2,22 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use manifest::SpecHash;
-
 use super::index::ObjectName;
 use super::subscriber::Subscriber;
 use crate::change::DestinationKey;
+use crate::fingerprint::Fingerprint;
 
 /// Objects that a destination has been given on the way to everything, so that a list that is begun
-/// anew gets further than the one before it. Hashes of their names: 8 bytes each instead of 100.
+/// anew gets further than the one before it. Fingerprints of their names: 8 bytes each instead of 100.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Part(HashSet<SpecHash>);
+pub(super) struct Part(HashSet<Fingerprint>);
 
 impl Part {
     /// Whether the object is new here.
     pub(super) fn add(&mut self, (namespace, name): &ObjectName) -> bool {
         self.0
-            .insert(SpecHash::of(format!("{namespace}/{name}").as_bytes()))
+            .insert(Fingerprint::of(format!("{namespace}/{name}").as_bytes()))
     }
 }
 

@@ -8,6 +8,8 @@ use manifest::SpecHash;
 
 use packed::Packed;
 
+use crate::fingerprint::Fingerprint;
+
 /// Namespace (empty for cluster-scoped) and name.
 pub(super) type ObjectName = (Box<str>, Box<str>);
 
@@ -19,6 +21,8 @@ pub(super) struct Entry {
     pub(super) resource_version: Box<str>,
     /// Of the last version that could be read, which its file holds. `None` where there was none.
     pub(super) spec_hash: Option<SpecHash>,
+    /// The same of it, by which it is told from others.
+    pub(super) fingerprint: Option<Fingerprint>,
     /// Without the replicas, for types with a scale subresource.
     pub(super) unscaled_hash: Option<SpecHash>,
     /// A deletionTimestamp was seen, and the file went.
@@ -42,7 +46,7 @@ struct Round(u32);
 
 /// All objects of one watch.
 ///
-/// Some 150 bytes for each object: 64 of facts, packed, and its name; a hash table is two thirds full on average.
+/// Some 160 bytes for each object: 72 of facts, packed, and its name; a hash table is two thirds full on average.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     /// By namespace, then name: a namespace's name is held once.
@@ -137,6 +141,7 @@ mod tests {
             uid: "5f0c1e2a-0000-4000-8000-000000000001".into(),
             resource_version: resource_version.into(),
             spec_hash: Some(SpecHash::of(b"")),
+            fingerprint: Some(Fingerprint::of(b"")),
             unscaled_hash: None,
             terminating: false,
             left_out: false,

@@ -10,6 +10,7 @@ use super::index::{Entry, ObjectName};
 use super::subscriber::identity;
 use crate::change::{Operation, Sighting};
 use crate::discovery::ServedType;
+use crate::fingerprint::Fingerprint;
 
 /// Which object this is, and which version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     pub(super) text: Bytes,
     pub(super) spec_hash: SpecHash,
+    pub(super) fingerprint: Fingerprint,
     pub(super) managed_fields_hash: Option<SpecHash>,
     pub(super) replicas: Option<i64>,
     pub(super) unscaled_hash: Option<SpecHash>,
@@ -158,6 +160,7 @@ impl Seen {
             left_out: cluster_made.left_out(&identity, &object),
             identity,
             spec_hash: manifest.hash,
+            fingerprint: Fingerprint::of(&manifest.text),
             text: manifest.text.into(),
             managed_fields_hash: manifest::managed_fields_hash(&object),
             replicas: served
@@ -176,6 +179,7 @@ impl Seen {
             uid: self.meta.uid.clone(),
             resource_version: self.meta.resource_version.clone(),
             spec_hash: Some(self.spec_hash),
+            fingerprint: Some(self.fingerprint),
             unscaled_hash: self.unscaled_hash,
             terminating: self.meta.terminating,
             left_out: self.left_out.is_some(),

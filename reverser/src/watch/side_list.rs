@@ -237,7 +237,7 @@ impl SideList {
         let Ok(seen) = Seen::new(object, served, standing.shared.cluster_made) else {
             return;
         };
-        let agreed = known.uid == seen.meta.uid && known.spec_hash == Some(seen.spec_hash);
+        let agreed = known.uid == seen.meta.uid && known.fingerprint == Some(seen.fingerprint);
         if agreed && known.is_live() && seen.is_live() {
             for (taker, part) in &mut self.takers {
                 if part.add(&seen.meta.name) {

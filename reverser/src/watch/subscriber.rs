@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use manifest::{Identity, SpecHash};
+use manifest::Identity;
 
 use super::index::{Index, ObjectName};
 use crate::change::{Cause, DestinationKey};
 use crate::discovery::ServedType;
+use crate::fingerprint::Fingerprint;
 use crate::rules::{Operations, Subscription};
 use crate::workers::Queue;
 
@@ -52,20 +53,20 @@ impl Subscriber {
     }
 
     /// The files that a sweep must leave: those of the live objects that this destination takes,
-    /// and of `kept`, of which the index can't tell. Each as the hash of its path.
+    /// and of `kept`, of which the index can't tell. Each as the fingerprint of its path.
     pub(super) fn live_files<'a>(
         &self,
         served: &ServedType,
         index: &'a Index,
         kept: impl Iterator<Item = &'a ObjectName>,
-    ) -> HashSet<SpecHash> {
+    ) -> HashSet<Fingerprint> {
         let kept = kept.map(|(namespace, name)| (&**namespace, &**name));
         index
             .live()
             .chain(kept)
             .filter(|(namespace, _)| self.takes(served, namespace))
             .map(|(namespace, name)| self.path(&identity(served, namespace, name)))
-            .map(|path| SpecHash::of(path.as_bytes()))
+            .map(|path| Fingerprint::of(path.as_bytes()))
             .collect()
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use manifest::SpecHash;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::Notify;
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 use super::{BatchLimits, Portion};
 use crate::attribution::{Coverage, Credit};
 use crate::change::{Cause, Change, DestinationKey, Sighting};
+use crate::fingerprint::Fingerprint;
 use crate::rules::{DestinationPlan, Operations, TypeSelection};
 
 /// How much may wait.
@@ -94,8 +94,8 @@ pub enum Unit {
         selection: Arc<TypeSelection>,
         /// `None` for a cluster-wide list.
         namespace: Option<String>,
-        /// The hash of the path of every live object's file: 8 bytes each instead of 100.
-        live: Arc<HashSet<SpecHash>>,
+        /// The fingerprint of the path of every live object's file: 8 bytes each instead of 100.
+        live: Arc<HashSet<Fingerprint>>,
     },
     /// Everything that no rule of the destination selects; all of them are resolved.
     Unselected,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use manifest::SpecHash;
+
 use super::super::claim::tests::destination;
 use super::super::fixtures::{self, config_map};
 use super::*;

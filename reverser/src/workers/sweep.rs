@@ -3,11 +3,12 @@
 //! Folders are computed from what is selected, and a file is judged by whether its path is that of
 //! a live object; a path is never read as an identity. What an orphan was, its content says.
 
-use manifest::{Identity, SpecHash};
+use manifest::Identity;
 
 use super::queue::{Sweep, Unit};
 use crate::api::SecretPolicy;
 use crate::change::Operation;
+use crate::fingerprint::Fingerprint;
 use crate::git::{Engine, EngineError};
 use crate::rules::{DestinationPlan, TypeSelection};
 
@@ -66,7 +67,7 @@ pub(crate) fn orphans(engine: &Engine, sweep: &Sweep) -> Result<Vec<Orphan>, Eng
             namespace,
             live,
         } => {
-            let is_live = |path: &str| live.contains(&SpecHash::of(path.as_bytes()));
+            let is_live = |path: &str| live.contains(&Fingerprint::of(path.as_bytes()));
             listed(
                 engine,
                 &sweep.destination,
@@ -310,7 +311,7 @@ mod tests {
             namespace: namespace.map(ToOwned::to_owned),
             live: Arc::new(
                 live.iter()
-                    .map(|path| SpecHash::of(path.as_bytes()))
+                    .map(|path| Fingerprint::of(path.as_bytes()))
                     .collect::<HashSet<_>>(),
             ),
         }

@@ -172,9 +172,10 @@ fn updated(request: &Request<'_>) -> Result<Facts, Skip> {
     }
     let object = parse(request.object)?;
     let old = parse(request.old_object)?;
-    let new_hash = spec_hash(&object)?;
+    let manifest = canonical(&object)?;
     let name = name(request, &old);
-    if new_hash == spec_hash(&old)? {
+    // Not by their hashes, which can be made to be the same.
+    if manifest.text == canonical(&old)?.text {
         // Who takes over what the cluster made, or gives it back, makes a file come or go.
         let identity = identity(request, &name);
         let left_out = |object| manifest::left_out(&identity, object).is_some();
@@ -186,7 +187,7 @@ fn updated(request: &Request<'_>) -> Result<Facts, Skip> {
         name,
         uid: metadata(&old, "uid").to_owned(),
         base_resource_version: metadata(&old, "resourceVersion").to_owned(),
-        spec_hash: new_hash,
+        spec_hash: manifest.hash.to_string(),
         managed_fields_hash: managed_fields_hash(&object),
         field_manager: field_manager::of(request.options, &object, Some(&old)),
         ..Facts::default()
@@ -266,10 +267,12 @@ fn namespace<'a>(request: &'a Request<'_>) -> &'a str {
     }
 }
 
+fn canonical(object: &Value) -> Result<manifest::Manifest, Skip> {
+    manifest::canonicalize(object).map_err(|_| Skip::Unreadable)
+}
+
 fn spec_hash(object: &Value) -> Result<String, Skip> {
-    manifest::canonicalize(object)
-        .map(|manifest| manifest.hash.to_string())
-        .map_err(|_| Skip::Unreadable)
+    canonical(object).map(|manifest| manifest.hash.to_string())
 }
 
 fn managed_fields_hash(object: &Value) -> String {

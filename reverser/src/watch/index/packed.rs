@@ -1,8 +1,9 @@
-//! An [`Entry`] in 64 bytes instead of 160, with two allocations fewer.
+//! An [`Entry`] in 72 bytes instead of 176, with two allocations fewer.
 
 use manifest::SpecHash;
 
 use super::{Entry, Round};
+use crate::fingerprint::Fingerprint;
 
 /// What is known of one object. Gives back exactly what it was made of.
 #[derive(Debug)]
@@ -11,6 +12,7 @@ pub(super) struct Packed {
     resource_version: Version,
     // Behind flags, as an option of a hash takes twice its size.
     spec_hash: SpecHash,
+    fingerprint: Fingerprint,
     unscaled_hash: SpecHash,
     flags: u8,
     /// When it was last inserted or listed.
@@ -19,6 +21,7 @@ pub(super) struct Packed {
 
 const HAS_SPEC_HASH: u8 = 1;
 const HAS_UNSCALED_HASH: u8 = 1 << 1;
+const HAS_FINGERPRINT: u8 = 1 << 5;
 const TERMINATING: u8 = 1 << 2;
 const LEFT_OUT: u8 = 1 << 3;
 const FOUND: u8 = 1 << 4;
@@ -47,8 +50,10 @@ impl Packed {
             uid: Uid::from(entry.uid),
             resource_version: Version::from(entry.resource_version),
             spec_hash: entry.spec_hash.unwrap_or_else(none),
+            fingerprint: entry.fingerprint.unwrap_or(Fingerprint::of(b"")),
             unscaled_hash: entry.unscaled_hash.unwrap_or_else(none),
             flags: flag(entry.spec_hash.is_some(), HAS_SPEC_HASH)
+                | flag(entry.fingerprint.is_some(), HAS_FINGERPRINT)
                 | flag(entry.unscaled_hash.is_some(), HAS_UNSCALED_HASH)
                 | flag(entry.terminating, TERMINATING)
                 | flag(entry.left_out, LEFT_OUT)
@@ -62,6 +67,7 @@ impl Packed {
             uid: self.uid.text(),
             resource_version: self.resource_version.text(),
             spec_hash: self.has(HAS_SPEC_HASH).then_some(self.spec_hash),
+            fingerprint: self.has(HAS_FINGERPRINT).then_some(self.fingerprint),
             unscaled_hash: self.has(HAS_UNSCALED_HASH).then_some(self.unscaled_hash),
             terminating: self.has(TERMINATING),
             left_out: self.has(LEFT_OUT),
@@ -162,8 +168,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_64_bytes() {
-        assert_eq!(size_of::<Packed>(), 64);
+    fn it_takes_72_bytes() {
+        assert_eq!(size_of::<Packed>(), 72);
     }
 
     fn uid() -> impl Strategy<Value = String> {
@@ -194,6 +200,7 @@ mod tests {
                 uid: uid.into(),
                 resource_version: version.into(),
                 spec_hash: spec,
+                fingerprint: spec.map(|hash| Fingerprint::of(hash.to_string().as_bytes())),
                 unscaled_hash: unscaled,
                 terminating,
                 left_out,

@@ -18,6 +18,7 @@ use crate::attribution::{
 use crate::change::{Attribution, Cause, DestinationKey};
 use crate::commit::{CommitOptions, Signature};
 use crate::discovery::Catalog;
+use crate::fingerprint::Fingerprint;
 use crate::git::RepoUrl;
 use crate::observe::Metrics;
 use crate::rules::{BranchKey, DestinationPlan, Operations, Subscription, TypeSelection, WatchKey};
@@ -337,11 +338,11 @@ fn waits(item: Item) -> Waits {
     }
 }
 
-fn stay(folder: &str, live: &HashSet<SpecHash>) -> Vec<String> {
+fn stay(folder: &str, live: &HashSet<Fingerprint>) -> Vec<String> {
     let path = |name: &str| format!("{folder}/v1/configmaps/lab/{name}.yaml");
     ["a", "b", "c", "d", "e", "f"]
         .into_iter()
-        .filter(|name| live.contains(&SpecHash::of(path(name).as_bytes())))
+        .filter(|name| live.contains(&Fingerprint::of(path(name).as_bytes())))
         .map(ToOwned::to_owned)
         .collect()
 }
