@@ -160,7 +160,7 @@ pub async fn discover(client: &Client) -> kube::Result<Catalog> {
 pub async fn is_gone(client: &Client, served: &ServedType) -> bool {
     let request = Request::new(served.url_path(None)).list(&ListParams::default().limit(1));
     let Ok(request) = request else { return false };
-    let answer = client.request::<serde_json::Value>(request).await;
+    let answer = client.request_text(request).await;
     matches!(answer, Err(kube::Error::Api(status)) if status.code == 404)
 }
 

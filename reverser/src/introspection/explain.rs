@@ -157,8 +157,11 @@ async fn live(
     let get = Request::new(served.url_path(namespace))
         .get(&path_segment(&request.name), &GetParams::default())
         .map_err(|error| Status::invalid_argument(error.to_string()))?;
-    match sources.client.request::<Value>(get).await {
-        Ok(object) => Ok(Some(object)),
+    // As text: kube's client logs the whole of what it can't parse.
+    match sources.client.request_text(get).await {
+        Ok(object) => serde_json::from_str(&object)
+            .map(Some)
+            .map_err(|error| Status::unavailable(format!("the object can't be read: {error}"))),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         // Rights to watch without rights to get: the plan can be told all the same.
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
