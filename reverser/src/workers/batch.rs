@@ -285,6 +285,7 @@ pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
             }
             Unit::Listed { .. } => new.hides_as(old),
         },
-        Item::Listed(_) => true,
+        // What was listed is not what is wanted now; each change of plan tells anew what is complete.
+        Item::Listed(_) => new == old,
     }
 }

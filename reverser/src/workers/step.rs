@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use git2::Oid;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::credentials::Access;
 use super::failure::RoundError;
 use super::queue::{Due, Item, Queue};
+use super::registry::WorkerPlan;
 use super::{Portion, UnpushedLimits, batch, claim, sops_config, sweep};
 use crate::api::SecretPolicy;
 use crate::attribution::{Coverage, Store};
@@ -33,6 +35,8 @@ pub(super) struct Context {
     pub(super) key: BranchKey,
     pub(super) cluster_id: String,
     pub(super) queue: Arc<Queue>,
+    /// The plan as it is by now, which is told before anything of it comes to the queue. A round may have begun with an older one.
+    pub(super) latest: watch::Receiver<WorkerPlan>,
     pub(super) store: Arc<Store>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) metrics: Arc<Metrics>,
@@ -40,6 +44,13 @@ pub(super) struct Context {
     pub(super) permit: Arc<dyn Permit>,
     /// Exceeded by one batch at most.
     pub(super) unpushed_limits: UnpushedLimits,
+}
+
+impl Context {
+    /// Whether there is a newer plan than this one.
+    fn is_outdated(&self, plan: &[Arc<DestinationPlan>]) -> bool {
+        self.latest.borrow().as_slice() != plan
+    }
 }
 
 /// Set when nobody waits for a round any more: it must take nothing from the queue, whose next
@@ -56,6 +67,8 @@ pub(super) struct Work {
     pub(super) engine: Option<Engine>,
     /// A batch that was taken and is not committed yet.
     pub(super) batch: Vec<Item>,
+    /// By when it was taken, what was known of its observations. A later round knows nothing more of them.
+    coverage: Option<Coverage>,
     /// Committed and not pushed: what to tell once it is.
     unpushed: Unpushed,
     /// Folders whose marker was looked at, with the plan it was judged by.
@@ -79,8 +92,8 @@ struct Unpushed {
     notes: HashMap<(DestinationKey, String), CommitNote>,
     /// When the changes were received.
     seen: Vec<Instant>,
-    /// Destinations that are complete once this is pushed.
-    listed: BTreeSet<DestinationKey>,
+    /// Destinations that are complete once this is pushed, as they were when they were listed.
+    listed: BTreeMap<DestinationKey, Arc<DestinationPlan>>,
 }
 
 /// What a round came to.
@@ -196,6 +209,11 @@ impl Work {
             }
             if self.batch.is_empty() {
                 self.batch = context.queue.take(portion);
+                self.coverage = Some(portion.coverage);
+            }
+            if context.is_outdated(plan) {
+                // What was taken may be of the newer plan, and would be thrown away as none of this one's. The next round has it.
+                break;
             }
             let taken = self.batch.len();
             self.commit_batch(context, portion.coverage, plan, found)?;
@@ -204,6 +222,11 @@ impl Work {
             if taken == 0 || context.queue.due(&portion.limits) != Due::Now {
                 break;
             }
+        }
+        if context.is_outdated(plan) {
+            // What is to be hidden by now must not be pushed because the round is an older one.
+            let latest = context.latest.borrow().clone();
+            self.forget_values(&latest)?;
         }
         let pushed = self.push(context, plan);
         // Also when it failed: our commits may stand on somebody else's by now.
@@ -421,6 +444,7 @@ impl Work {
         let claims = &self.claims;
         self.batch
             .retain(|item| is_held(claims, &item.destination().key));
+        let coverage = self.coverage.unwrap_or(coverage);
         let changes = batch::changes(engine, &mut self.batch, &context.store, coverage)?;
         // Before commits, as one message may not speak for two destinations' settings.
         let mut by_destination: BTreeMap<DestinationKey, Vec<Change>> = BTreeMap::new();
@@ -469,7 +493,8 @@ impl Work {
                 }
                 Item::Write(_) | Item::Sweep(_) => {}
                 Item::Listed(destination) => {
-                    self.unpushed.listed.insert(destination.key.clone());
+                    let key = destination.key.clone();
+                    self.unpushed.listed.insert(key, destination);
                 }
             }
         }
@@ -484,30 +509,28 @@ impl Work {
         plan: &[Arc<DestinationPlan>],
         found: &mut Found,
     ) -> Result<(), EngineError> {
-        let destinations: Vec<Arc<DestinationPlan>> = self
-            .batch
-            .iter()
-            .map(|item| item.destination().clone())
-            .collect();
+        let keys = self.batch_keys();
+        // As the plan has it: what is in the batch of an earlier one shows no more than this one wants.
+        let destinations: Vec<_> = plan.iter().filter(|d| keys.contains(&d.key)).collect();
         if !destinations.iter().all(|d| self.is_judged(d)) {
             self.refresh(plan, found)?;
         }
         for destination in destinations {
             let key = &destination.key;
-            if self.is_judged(&destination) {
+            if self.is_judged(destination) {
                 let held = is_held(&self.claims, key);
-                self.claims.insert(key.clone(), (destination, held));
+                self.claims.insert(key.clone(), (destination.clone(), held));
                 continue;
             }
-            let judged = self.judge(context, &destination)?;
+            let judged = self.judge(context, destination)?;
             let refusal = match (&judged, &mut self.engine) {
                 (claim::Claim::Foreign { cluster }, _) => {
-                    Some(claim::refusal(&destination, cluster))
+                    Some(claim::refusal(destination, cluster))
                 }
                 (claim::Claim::Free, Some(engine)) => {
                     engine.commit(claim::plan(
                         &context.cluster_id,
-                        &destination,
+                        destination,
                         &destination.commit.bot,
                     ))?;
                     None
@@ -526,14 +549,10 @@ impl Work {
 
     /// Writes, rewrites or removes `.sops.yaml` where the batch writes to a folder of ours.
     fn configure_sops(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
+        let keys = self.batch_keys();
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
-        let keys: BTreeSet<&DestinationKey> = self
-            .batch
-            .iter()
-            .map(|item| &item.destination().key)
-            .collect();
         // As the plan has it now: items may be of an earlier one.
         for destination in plan.iter().filter(|d| keys.contains(&d.key)) {
             if !is_held(&self.claims, &destination.key) {
@@ -545,6 +564,12 @@ impl Work {
             }
         }
         Ok(())
+    }
+
+    /// For whom the batch is.
+    fn batch_keys(&self) -> BTreeSet<DestinationKey> {
+        let destinations = self.batch.iter().map(Item::destination);
+        destinations.map(|d| d.key.clone()).collect()
     }
 
     fn is_judged(&self, destination: &DestinationPlan) -> bool {
@@ -583,8 +608,13 @@ impl Work {
         for ((destination, path), note) in self.unpushed.notes.drain() {
             context.board.remember_commit(&destination, &path, note);
         }
-        for destination in std::mem::take(&mut self.unpushed.listed) {
-            context.board.settled(&destination);
+        // Held meanwhile: who is told of a newer plan is unsettled after that.
+        let latest = context.latest.borrow();
+        for (key, destination) in std::mem::take(&mut self.unpushed.listed) {
+            // Under a newer one everything may have to be written anew; it is listed again in any case.
+            if latest.contains(&destination) {
+                context.board.settled(&key);
+            }
         }
         Ok(())
     }

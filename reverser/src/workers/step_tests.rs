@@ -4,6 +4,7 @@ use prometheus::{IntCounter, Registry};
 
 use super::super::BatchLimits;
 use super::super::fixtures::write;
+use super::super::queue::Write;
 use super::*;
 use crate::attribution::{AttributionMetrics, Limits};
 use crate::git::Denied;
@@ -16,6 +17,7 @@ struct Bench {
     context: Context,
     work: Work,
     plan: Vec<Arc<DestinationPlan>>,
+    latest: watch::Sender<WorkerPlan>,
     dropped: IntCounter,
 }
 
@@ -30,10 +32,13 @@ impl Bench {
         let registry = Registry::new();
         let attribution = AttributionMetrics::register(&registry).unwrap();
         let dropped = IntCounter::new("dropped", "dropped").unwrap();
+        let plan = vec![Arc::new(destination.clone())];
+        let (latest, told) = watch::channel(plan.clone());
         let context = Context {
             key: destination.branch.clone(),
             cluster_id: "c1".to_owned(),
             queue: Arc::new(Queue::new(dropped.clone())),
+            latest: told,
             store: Arc::new(Store::new(Limits::default(), attribution)),
             board: Arc::default(),
             metrics: Arc::new(Metrics::register(&registry).unwrap()),
@@ -44,7 +49,8 @@ impl Bench {
             bed,
             context,
             work: Work::default(),
-            plan: vec![Arc::new(destination)],
+            plan,
+            latest,
             dropped,
         }
     }
@@ -55,10 +61,16 @@ impl Bench {
     }
 
     fn round(&mut self) -> Round {
+        self.latest.send_replace(self.plan.clone());
+        self.round_begun_with(&self.plan.clone())
+    }
+
+    /// A round that began when this was the plan.
+    fn round_begun_with(&mut self, plan: &[Arc<DestinationPlan>]) -> Round {
         let mut options = engine_options(
             self.bed.work_dir(),
-            &self.plan[0],
-            &self.plan,
+            &plan[0],
+            plan,
             Access {
                 credentials: crate::git::Credentials::none(),
                 signer: None,
@@ -74,7 +86,7 @@ impl Bench {
         };
         let going_on = AtomicBool::new(false);
         self.work
-            .round(&self.context, options, &portion, &self.plan, &going_on)
+            .round(&self.context, options, &portion, plan, &going_on)
     }
 
     /// What a check finds.
@@ -110,6 +122,14 @@ impl Bench {
         let path = format!("live/v1/configmaps/lab/{name}.yaml");
         self.bed.content("main", &path)
     }
+}
+
+/// A Secret's file, as `write` has a ConfigMap's.
+fn secret(destination: &Arc<DestinationPlan>, name: &str, content: &str) -> Write {
+    let mut secret = write(destination, name, content, "alice");
+    secret.change.identity.resource = "secrets".to_owned();
+    secret.change.path = manifest::file_path("live", &secret.change.identity);
+    secret
 }
 
 fn users(from: usize, to: usize) -> Vec<String> {
@@ -345,6 +365,101 @@ fn what_was_committed_and_not_pushed_is_dropped_with_the_lease() {
     assert_eq!(bench.content("a"), "a: 1");
 }
 
+/// The same destination under another secretPolicy.
+fn under(plan: &DestinationPlan, secret_policy: SecretPolicy) -> Arc<DestinationPlan> {
+    Arc::new(DestinationPlan {
+        secret_policy,
+        ..plan.clone()
+    })
+}
+
+#[test]
+fn what_comes_of_a_newer_plan_than_the_rounds_is_left_for_the_next_one() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    let begun_with = bench.plan.clone();
+    bench.change("one", "1", "alice");
+    bench.round().outcome.unwrap();
+    // While a round waits for the remote: hidden from now on, and a neighbour.
+    let mut neighbour = (*bench.plan[0]).clone();
+    neighbour.key.name = "neighbour".to_owned();
+    neighbour.base_folder = "beside".to_owned();
+    let neighbour = Arc::new(neighbour);
+    bench.plan = vec![
+        under(&bench.plan[0], SecretPolicy::Redact),
+        neighbour.clone(),
+    ];
+    bench.latest.send_replace(bench.plan.clone());
+    let redacted = secret(&bench.plan[0], "two", "redacted");
+    let path = redacted.change.path.clone();
+    let mut beside = write(&neighbour, "three", "3", "carol");
+    beside.change.path = "beside/v1/configmaps/lab/three.yaml".to_owned();
+    for write in [redacted, beside] {
+        bench.context.queue.push(Item::Write(Box::new(write)));
+    }
+    let tip = bench.bed.tip("main");
+    bench.round_begun_with(&begun_with).outcome.unwrap();
+    assert_eq!(bench.bed.tip("main"), tip);
+    assert!(bench.work.is_pending());
+    assert_eq!(bench.context.queue.len(), 0);
+    // And what comes meanwhile stays where it is.
+    bench.change("four", "4", "alice");
+    bench.round_begun_with(&begun_with).outcome.unwrap();
+    assert_eq!(bench.context.queue.len(), 1);
+
+    bench.rounds_until_all_is_pushed();
+    assert_eq!(bench.bed.content("main", &path), "redacted");
+    let beside = "beside/v1/configmaps/lab/three.yaml";
+    assert_eq!(bench.bed.content("main", beside), "3");
+    assert_eq!(bench.content("four"), "4");
+    // Each once: theirs, two markers, and these.
+    assert_eq!(bench.bed.log("main", "%an").len(), 1 + 2 + 4);
+    bench.bed.assert_sound();
+}
+
+#[test]
+fn what_a_newer_plan_hides_is_not_pushed_by_a_round_of_an_older_one() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    bench.plan = vec![under(&bench.plan[0], SecretPolicy::Plain)];
+    bench.change("one", "1", "alice");
+    bench.rounds_until_all_is_pushed();
+    let tip = bench.bed.tip("main");
+    bench.remote_goes_away();
+    bench.change("two", "2", "alice");
+    assert!(bench.round().outcome.is_err());
+    bench.remote_comes_back();
+    let redacting = under(&bench.plan[0], SecretPolicy::Redact);
+    bench.latest.send_replace(vec![redacting]);
+    let round = bench.round_begun_with(&bench.plan.clone());
+    round.outcome.unwrap();
+    assert_eq!(bench.bed.tip("main"), tip);
+    assert_eq!(round.found.moved, [bench.plan[0].key.clone()]);
+}
+
+#[test]
+fn what_waited_when_secrets_became_hidden_keeps_its_author() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    bench.plan = vec![under(&bench.plan[0], SecretPolicy::Plain)];
+    bench.change("one", "1", "alice");
+    bench.rounds_until_all_is_pushed();
+    bench.remote_goes_away();
+    bench.change("two", "2", "bob");
+    bench.plan = vec![under(&bench.plan[0], SecretPolicy::Redact)];
+    assert!(bench.round().outcome.is_err());
+    bench.remote_comes_back();
+    bench.rounds_until_all_is_pushed();
+    assert_eq!(bench.bed.log("main", "%an").last().unwrap(), "bob");
+    assert_eq!(bench.moved(), []);
+}
+
+#[test]
+fn a_list_of_an_older_plan_completes_nothing() {
+    let bench = Bench::new(UnpushedLimits::default());
+    let listed = Item::Listed(bench.plan[0].clone());
+    assert!(batch::is_current(&listed, &bench.plan));
+    let newer = [under(&bench.plan[0], SecretPolicy::Plain)];
+    assert!(!batch::is_current(&listed, &newer));
+}
+
 #[test]
 fn secrets_in_the_clear_that_wait_are_dropped_when_they_are_to_be_hidden() {
     let mut bench = Bench::new(UnpushedLimits::default());
@@ -466,9 +581,7 @@ fn what_an_earlier_process_left_is_dropped_where_it_shows_values_that_are_to_be_
         bench.change("one", "1", "alice");
         bench.rounds_until_all_is_pushed();
         bench.remote_goes_away();
-        let mut secret = write(&bench.plan[0], "two", text, "alice");
-        secret.change.identity.resource = "secrets".to_owned();
-        secret.change.path = manifest::file_path("live", &secret.change.identity);
+        let secret = secret(&bench.plan[0], "two", text);
         let path = secret.change.path.clone();
         bench.context.queue.push(Item::Write(Box::new(secret)));
         assert!(bench.round().outcome.is_err());

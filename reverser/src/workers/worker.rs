@@ -74,6 +74,7 @@ impl Worker {
             key: key.clone(),
             cluster_id: settings.cluster_id.clone(),
             queue: queue.clone(),
+            latest: plans.clone(),
             store: settings.store.clone(),
             board: settings.board.clone(),
             metrics: settings.metrics.clone(),

@@ -5,6 +5,7 @@ mod flux;
 mod plain;
 mod redacted;
 mod sops;
+mod switched;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
