@@ -98,6 +98,15 @@ impl DestinationPlan {
         self.secret_policy == policy && self.secrets.types.contains(group, resource)
     }
 
+    /// What may happen to the file of an object; `None` where no rule selects it.
+    #[must_use]
+    pub fn operations(&self, identity: &Identity) -> Option<Operations> {
+        let of_type = (identity.group.clone(), identity.resource.clone());
+        self.selections
+            .get(&of_type)?
+            .operations(&identity.namespace)
+    }
+
     /// The manifest of an object as it is written here.
     ///
     /// # Errors
@@ -243,6 +252,15 @@ pub struct Plan {
     /// What is to be said of each custom resource before anything was tried; Ready means that
     /// nothing is wrong with its words.
     pub findings: BTreeMap<ObjectKey, Finding>,
+}
+
+impl Plan {
+    /// Whether a watch serves a destination.
+    #[must_use]
+    pub fn is_served(&self, destination: &DestinationKey, watch: &WatchKey) -> bool {
+        let mut subscriptions = self.watches.get(watch).into_iter().flatten();
+        subscriptions.any(|s| s.destination.key == *destination)
+    }
 }
 
 /// What compiling found out about one custom resource.

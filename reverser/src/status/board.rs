@@ -209,8 +209,8 @@ impl StatusBoard {
             facts
                 .objects
                 .retain(|key, _| plan.destinations.contains_key(key));
-            for watches in facts.objects.values_mut() {
-                watches.retain(|key, _| plan.watches.contains_key(key));
+            for (destination, watches) in &mut facts.objects {
+                watches.retain(|key, _| plan.is_served(destination, key));
             }
             let branches: BTreeSet<&BranchKey> =
                 plan.destinations.values().map(|d| &d.branch).collect();
@@ -261,30 +261,27 @@ impl StatusBoard {
         });
     }
 
-    /// How many objects of a watch are live for a destination.
+    /// How many objects of a watch are live for a destination that it serves.
     pub fn objects(&self, destination: &DestinationKey, watch: &WatchKey, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.update(|facts| {
-            facts
-                .objects
-                .entry(destination.clone())
-                .or_default()
-                .insert(watch.clone(), count);
-        });
+        self.count(destination, watch, |known| *known = count);
     }
 
     /// The same, by a difference.
     pub fn objects_grew(&self, destination: &DestinationKey, watch: &WatchKey, by: i64) {
         if by != 0 {
-            self.update(|facts| {
-                *facts
-                    .objects
-                    .entry(destination.clone())
-                    .or_default()
-                    .entry(watch.clone())
-                    .or_default() += by;
-            });
+            self.count(destination, watch, |known| *known += by);
         }
+    }
+
+    /// A watch may not have noticed yet that a destination has left it: nothing is counted for it any more.
+    fn count(&self, destination: &DestinationKey, watch: &WatchKey, change: impl FnOnce(&mut i64)) {
+        self.update(|facts| {
+            if facts.plan.is_served(destination, watch) {
+                let watches = facts.objects.entry(destination.clone()).or_default();
+                change(watches.entry(watch.clone()).or_default());
+            }
+        });
     }
 
     /// What a worker is doing.

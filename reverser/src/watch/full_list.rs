@@ -111,8 +111,15 @@ impl<'a> FullList<'a> {
         }
     }
 
-    /// The list is complete and consistent at `version`: what it did not hold is gone.
-    pub(super) fn finish(self, version: &str, index: &mut Index, given: &mut Given) {
+    /// The list is complete and consistent at `version`: what it did not hold is gone. Who is not among `present` has left
+    /// meanwhile; what becomes of its files is no matter of this list any more.
+    pub(super) fn finish(
+        self,
+        version: &str,
+        present: &[Subscriber],
+        index: &mut Index,
+        given: &mut Given,
+    ) {
         for name in index.missing() {
             if let Some(before) = index.remove(&name) {
                 let gone = Gone {
@@ -127,7 +134,9 @@ impl<'a> FullList<'a> {
             shared,
             subscribers,
         } = self.emitter;
-        for (subscriber, wants) in subscribers.iter().zip(self.wants) {
+        let is_present = |s: &Subscriber| present.iter().any(|now| now.key() == s.key());
+        let with_wants = subscribers.iter().zip(self.wants);
+        for (subscriber, wants) in with_wants.filter(|(s, _)| is_present(s)) {
             let cause = match wants {
                 Wants::Changes => Cause::Resync,
                 Wants::Everything(_) => subscriber.cause,

@@ -249,7 +249,9 @@ impl Task {
                 }
             }
         };
-        list.finish(&version, &mut self.index, &mut self.given);
+        // Not as seen: the trail begins with a look at who subscribes now.
+        let present = self.subscribers.borrow().clone();
+        list.finish(&version, &present, &mut self.index, &mut self.given);
         self.listed = true;
         Ok(version)
     }

@@ -260,8 +260,8 @@ fn hidden(
 }
 
 /// Whether an item still is what its destination wants. What a list under way or the queue brings of
-/// an earlier plan is not: another folder, Secrets that are to be left out now, a sweep of what is
-/// selected now. Each such change of plan lists everything again.
+/// an earlier plan is not: another folder, what no rule selects any more, Secrets that are to be left out now, a sweep of
+/// what is selected now. Each such change of plan lists everything again.
 pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
     let old = item.destination();
     let Some(new) = plan.iter().find(|d| d.key == old.key && d.uid == old.uid) else {
@@ -272,18 +272,26 @@ pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
     }
     match item {
         Item::Write(write) => {
+            let identity = &write.change.identity;
             let Identity {
                 group, resource, ..
-            } = &write.change.identity;
+            } = identity;
             let secret = new.secrets.types.contains(group, resource);
             let written = write.change.content.is_some();
-            !(secret && written && !new.hides_as(old))
+            // A list goes on behind the sweep of what is selected no more. What happened is history, also of a type that is gone by now: its
+            // end comes behind it.
+            let wanted = write.change.cause == Cause::Live || new.operations(identity).is_some();
+            !written || (wanted && (!secret || new.hides_as(old)))
         }
         Item::Sweep(sweep) => match &sweep.unit {
             Unit::Unselected => {
                 new.resolved && new.selections == old.selections && new.unseen == old.unseen
             }
-            Unit::Listed { .. } => new.hides_as(old),
+            Unit::Listed { selection, .. } => {
+                let served = &selection.served;
+                let of_type = (served.group.clone(), served.resource.clone());
+                new.selections.contains_key(&of_type) && new.hides_as(old)
+            }
         },
         // What was listed is not what is wanted now; each change of plan tells anew what is complete.
         Item::Listed(_) => new == old,

@@ -140,7 +140,7 @@ pub(crate) fn marker(cluster: &str, owner: &DestinationKey) -> Bytes {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -150,6 +150,7 @@ pub(super) mod tests {
     use crate::git::RepoUrl;
     use crate::rules::BranchKey;
     use crate::workers::BatchLimits;
+    use crate::workers::fixtures::everywhere;
 
     pub(in crate::workers) fn destination(take_over: Option<&str>) -> DestinationPlan {
         let url = RepoUrl::parse("https://git.example.com/a/b.git").unwrap();
@@ -182,7 +183,7 @@ pub(super) mod tests {
                 bot: bot(),
                 email_domain: "example.com".to_owned(),
             },
-            selections: BTreeMap::new(),
+            selections: everywhere(&["configmaps", "secrets"]),
             resolved: true,
             unseen: BTreeSet::new(),
         }

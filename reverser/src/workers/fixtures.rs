@@ -1,5 +1,6 @@
 //! What tests of workers have in common.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,29 @@ use tokio::time::Instant;
 
 use super::Write;
 use crate::change::{Attribution, Cause, Change, Operation, Who};
-use crate::rules::{DestinationPlan, Operations};
+use crate::discovery::ServedType;
+use crate::rules::{DestinationPlan, Operations, TypeSelection};
+
+/// Core's types of these names, selected everywhere.
+pub(super) fn everywhere(resources: &[&str]) -> BTreeMap<(String, String), Arc<TypeSelection>> {
+    let selected = |resource: &&str| {
+        let selection = TypeSelection {
+            served: Arc::new(ServedType {
+                group: String::new(),
+                version: "v1".to_owned(),
+                resource: (*resource).to_owned(),
+                kind: String::new(),
+                namespaced: true,
+                replicas: None,
+            }),
+            everywhere: Some(Operations::ALL),
+            namespaces: BTreeMap::new(),
+            rules: Vec::new(),
+        };
+        ((String::new(), (*resource).to_owned()), Arc::new(selection))
+    };
+    resources.iter().map(selected).collect()
+}
 
 /// A ConfigMap in the namespace `lab`.
 pub(super) fn config_map(name: &str) -> Identity {

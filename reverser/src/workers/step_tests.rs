@@ -10,6 +10,7 @@ use crate::attribution::{AttributionMetrics, Limits};
 use crate::git::Denied;
 use crate::git::testing::{Bed, git};
 use crate::leadership::Fence;
+use crate::rules::{Operations, TypeSelection};
 
 /// A worker's work, its queue and its remote.
 struct Bench {
@@ -449,6 +450,46 @@ fn what_waited_when_secrets_became_hidden_keeps_its_author() {
     bench.rounds_until_all_is_pushed();
     assert_eq!(bench.bed.log("main", "%an").last().unwrap(), "bob");
     assert_eq!(bench.moved(), []);
+}
+
+#[test]
+fn what_no_rule_selects_any_more_is_not_written() {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    bench.change("one", "1", "alice");
+    bench.rounds_until_all_is_pushed();
+    let mut listed = write(&bench.plan[0], "two", "2", "");
+    listed.change.cause = Cause::Seed;
+    bench.context.queue.push(Item::Write(Box::new(listed)));
+    bench.change("three", "3", "carol");
+    // Elsewhere it is still selected.
+    let mut narrowed = (*bench.plan[0]).clone();
+    let selection = narrowed.selections.values_mut().next().unwrap();
+    let namespaces = [("other".to_owned(), Operations::ALL)].into();
+    *selection = Arc::new(TypeSelection {
+        everywhere: None,
+        namespaces,
+        ..(**selection).clone()
+    });
+    bench.plan = vec![Arc::new(narrowed)];
+    let mut deleted = write(&bench.plan[0], "one", "", "bob");
+    deleted.change.content = None;
+    bench.context.queue.push(Item::Write(Box::new(deleted)));
+    let mut ended = write(&bench.plan[0], "three", "", "dave");
+    ended.change.content = None;
+    bench.context.queue.push(Item::Write(Box::new(ended)));
+    bench.rounds_until_all_is_pushed();
+    let files = bench.bed.files("main");
+    assert!(
+        !files.iter().any(|file| file.contains("configmaps")),
+        "{files:?}"
+    );
+    // But what happened to it before is told.
+    let authors = bench.bed.log("main", "%an");
+    assert!(
+        authors.iter().any(|author| author == "carol"),
+        "{authors:?}"
+    );
+    assert!(authors.iter().any(|author| author == "dave"), "{authors:?}");
 }
 
 #[test]

@@ -137,6 +137,17 @@ impl Bed {
         version: &str,
         subscribers: &[Subscriber],
     ) {
+        self.full_list_left(first, objects, version, (subscribers, subscribers));
+    }
+
+    /// The same, at the begin and at the end of which there were these subscribers.
+    pub(super) fn full_list_left(
+        &mut self,
+        first: bool,
+        objects: &[&Value],
+        version: &str,
+        (subscribers, present): (&[Subscriber], &[Subscriber]),
+    ) {
         let emitter = Emitter {
             key: &self.key,
             shared: &self.shared,
@@ -146,7 +157,7 @@ impl Bed {
         for object in objects {
             list.listed(&raw(object), &mut self.index);
         }
-        list.finish(version, &mut self.index, &mut self.given);
+        list.finish(version, present, &mut self.index, &mut self.given);
     }
 
     /// A list beside the watch, of which this is the last page.

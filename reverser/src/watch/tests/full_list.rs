@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
 use super::bed::*;
 use crate::change::Cause;
+use crate::rules::Plan;
+use crate::watch::Subscriber;
 
 #[tokio::test]
 async fn the_first_list_asks_nobody_and_gives_everything() {
@@ -20,6 +24,43 @@ async fn the_first_list_asks_nobody_and_gives_everything() {
         [write("a", "1", "Reconciled, if a change"), sweep(&["a"])]
     );
     assert_eq!(bed.shared.store.pending_total(), 1);
+}
+
+#[tokio::test]
+async fn who_leaves_during_a_list_is_swept_and_counted_by_it_no_more() {
+    let mut bed = Bed::new();
+    let both = [
+        subscriber(&bed.key, "stays", Cause::Seed),
+        subscriber(&bed.key, "leaves", Cause::Seed),
+    ];
+    let subscriptions = |of: &[Subscriber]| of.iter().map(|s| s.subscription.clone()).collect();
+    let key = bed.key.clone();
+    let plan = |of: &[Subscriber]| {
+        let destinations = of.iter().map(|s| s.subscription.destination.clone());
+        Arc::new(Plan {
+            destinations: destinations.map(|d| (d.key.clone(), d)).collect(),
+            watches: [(key.clone(), subscriptions(of))].into(),
+            ..Plan::default()
+        })
+    };
+    let objects = |bed: &Bed, of: &Subscriber| bed.shared.board.snapshot().objects(of.key());
+    bed.shared.board.plan(plan(&both));
+    let [stays, leaves] = &both;
+    bed.full_list(true, &[&map("a", "u1", 5, "1")], "6", &both);
+    both.iter().for_each(|subscriber| drop(take(subscriber)));
+    assert_eq!((objects(&bed, stays), objects(&bed, leaves)), (1, 1));
+
+    // Its other types are still selected.
+    let mut without = Plan::clone(&plan(&both));
+    without.watches = [(key.clone(), subscriptions(&both[..1]))].into();
+    bed.shared.board.plan(Arc::new(without));
+    assert_eq!((objects(&bed, stays), objects(&bed, leaves)), (1, 0));
+    let now = [&map("a", "u1", 5, "1"), &map("b", "u2", 8, "1")];
+    bed.full_list_left(false, &now, "9", (&both, &both[..1]));
+    assert_eq!((objects(&bed, stays), objects(&bed, leaves)), (2, 0));
+    let created = write("b", "1", "Unseen, so far");
+    assert_eq!(take(leaves), [created]);
+    assert!(take(stays).contains(&sweep(&["a", "b"])));
 }
 
 #[tokio::test]

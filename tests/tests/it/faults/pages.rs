@@ -1,9 +1,12 @@
 //! Lists of several pages whose version etcd forgets before the last one.
 
 use futures::stream::{self, StreamExt as _};
+use kube::Api;
+use kube::api::DeleteParams;
 use reverser::api::{GitDestination, WatchRule};
 use serde_json::{Value, json};
 use tests::control_plane::{Gateway, Hold};
+use tests::eventually::eventually;
 
 use super::through_a_gateway;
 use crate::crowd::{Acts, maps};
@@ -14,6 +17,8 @@ use crate::truth::{
 
 /// More than two pages.
 const MAPS: usize = 1_100;
+/// More than one.
+const SOME: usize = 150;
 const SECOND: &str = "clusters/second";
 
 fn name(number: usize) -> String {
@@ -52,19 +57,30 @@ fn offered(gateway: &Gateway) -> Vec<String> {
         .collect()
 }
 
+/// Somebody creates so many.
+async fn fill(lab: &Lab<'_>, maps: usize) {
+    let ann = lab.maps("ann");
+    stream::iter(0..maps)
+        .for_each_concurrent(16, |number| {
+            let ann = &ann;
+            async move { create(ann, &map(&name(number), "k", "v")).await }
+        })
+        .await;
+}
+
+/// Has a second destination take what `resources` names, by a rule named after it.
+async fn second_takes(lab: &Lab<'_>, resources: &str) {
+    let rule = json!({"destinationRef": {"name": "second"}, "rules": [{"resources": [resources]}]});
+    lab.apply::<WatchRule>(resources, rule).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_whose_next_page_expired_begins_anew_and_takes_no_inconsistent_rest() {
     // From etcd itself, and not as a stream.
     let flags = ["--watch-cache=false", "--feature-gates=WatchList=false"];
     let (plane, gateway, reverser) = through_a_gateway(&flags).await;
     let lab = Lab::on(&plane, "pages").await;
-    let ann = lab.maps("ann");
-    stream::iter(0..MAPS)
-        .for_each_concurrent(16, |number| {
-            let ann = &ann;
-            async move { create(ann, &map(&name(number), "k", "v")).await }
-        })
-        .await;
+    fill(&lab, MAPS).await;
     let lab = lab.watching(&["configmaps"]).await;
     git_equals_the_cluster(&lab, &[maps()]).await;
     let mut acts = Acts::default();
@@ -90,9 +106,7 @@ async fn a_list_whose_next_page_expired_begins_anew_and_takes_no_inconsistent_re
     let hold = hold_next_page(&gateway);
     lab.destination("second", json!({"baseFolder": SECOND}))
         .await;
-    let rule =
-        json!({"destinationRef": {"name": "second"}, "rules": [{"resources": ["configmaps"]}]});
-    lab.apply::<WatchRule>("second", rule).await.unwrap();
+    second_takes(&lab, "configmaps").await;
     assert!(
         hold.has_caught(PATIENCE).await,
         "no second page was asked for"
@@ -140,5 +154,54 @@ async fn a_list_whose_next_page_expired_begins_anew_and_takes_no_inconsistent_re
     }
     lab.repo.fsck().unwrap();
     eprintln!("pages: {} lists expired between two pages", tokens.len());
+    reverser.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_under_way_writes_nothing_for_a_rule_that_goes() {
+    let (plane, gateway, reverser) = through_a_gateway(&["--feature-gates=WatchList=false"]).await;
+    let lab = Lab::on(&plane, "leaves").await;
+    fill(&lab, SOME).await;
+    let lab = lab.watching(&["configmaps"]).await;
+    lab.destination("second", json!({"baseFolder": SECOND}))
+        .await;
+    for resources in ["configmaps", "serviceaccounts"] {
+        second_takes(&lab, resources).await;
+    }
+    lab.ready::<WatchRule>("configmaps").await;
+    lab.ready::<GitDestination>("second").await;
+    folder_equals_the_cluster(&lab, SECOND, &[maps()]).await;
+    let left = || {
+        let files = lab.repo.files().into_iter();
+        files
+            .filter(|file| file.starts_with(&format!("{SECOND}/v1/configmaps/")))
+            .count()
+    };
+
+    // A list for both, and behind its first page one of them leaves.
+    let hold = hold_next_page(&gateway);
+    reverser.restart_reverser().await.unwrap();
+    assert!(
+        hold.has_caught(PATIENCE).await,
+        "no second page was asked for"
+    );
+    let rules: Api<WatchRule> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    let gone = rules.delete("configmaps", &DeleteParams::default()).await;
+    gone.unwrap();
+    eventually(PATIENCE, || async {
+        match left() {
+            0 => Ok(()),
+            left => Err(format!("{left} files are left")),
+        }
+    })
+    .await;
+    drop(hold);
+    lab.ready::<GitDestination>("all").await;
+    // Behind all that the list has brought.
+    lab.settle().await;
+    assert_eq!(left(), 0);
+    let second = lab.status::<GitDestination>("second").await;
+    assert_eq!(second["objects"], 0, "{second}");
+    git_equals_the_cluster(&lab, &[maps()]).await;
     reverser.stop().await.unwrap();
 }
