@@ -10,6 +10,7 @@ use super::queue::{Item, Sweep, Unit, Unsettled, Write};
 use super::sweep;
 use crate::attribution::{Coverage, Store};
 use crate::change::{Attribution, Cause, Change, Miss, Operation, Sighting};
+use crate::fingerprint::Fingerprint;
 use crate::git::{Engine, EngineError, blob_id};
 use crate::rules::DestinationPlan;
 
@@ -184,8 +185,7 @@ fn is_of_another_policy(
     Ok(file.is_some_and(|file| write.destination.is_of_another_policy(identity, &file)))
 }
 
-/// Deletes of files whose objects are not live. Whoever deleted them while nobody watched may
-/// still be known, by the content that the file holds (not of hidden ones). What the rules keep is hidden where it must be.
+/// Deletes of files whose objects are not live, or not wanted. What the rules keep is hidden where it must be.
 fn swept(
     overlay: &mut Overlay<'_>,
     sweep: &Sweep,
@@ -206,20 +206,7 @@ fn swept(
             changes.extend(hidden(overlay, sweep, orphan.path, identity, &text));
             continue;
         }
-        let sighting = Sighting {
-            identity: identity.clone(),
-            uid: String::new(),
-            operation: Operation::Delete,
-            base: None,
-            version: String::new(),
-            spec_hash: SpecHash::of(&text),
-            managed_fields_hash: None,
-            scaled_to: None,
-        };
-        let attribution = match store.recall(&sighting) {
-            Attribution::None(_) => Attribution::None(Miss::Reconciled),
-            found => found,
-        };
+        let attribution = deleter(sweep, &orphan.path, &identity, &text, store);
         overlay.changed.insert(orphan.path.clone(), None);
         changes.push(Change {
             destination: sweep.destination.key.clone(),
@@ -232,6 +219,55 @@ fn swept(
         });
     }
     Ok(changes)
+}
+
+/// Whoever deleted an object while nobody watched may still be known, by the content that its file holds (not of hidden ones).
+fn deleter(
+    sweep: &Sweep,
+    path: &str,
+    identity: &Identity,
+    text: &[u8],
+    store: &Store,
+) -> Attribution {
+    if !is_of_a_deleted_object(sweep, path, identity) {
+        return Attribution::None(Miss::Reconciled);
+    }
+    let sighting = Sighting {
+        identity: identity.clone(),
+        uid: String::new(),
+        operation: Operation::Delete,
+        base: None,
+        version: String::new(),
+        spec_hash: SpecHash::of(text),
+        managed_fields_hash: None,
+        scaled_to: None,
+    };
+    match store.recall(&sighting) {
+        Attribution::None(_) => Attribution::None(Miss::Reconciled),
+        found => found,
+    }
+}
+
+/// Whether a file goes because its object was deleted, and for nothing that somebody did to the rules, to the destination or
+/// in Git: of an object that lives on, there may be a delete that was asked for and refused.
+fn is_of_a_deleted_object(sweep: &Sweep, path: &str, identity: &Identity) -> bool {
+    let Unit::Listed {
+        selection, live, ..
+    } = &sweep.unit
+    else {
+        return false;
+    };
+    let destination = &sweep.destination;
+    let path_of = |identity: &Identity| manifest::file_path(&destination.base_folder, identity);
+    let as_selected = Identity {
+        version: selection.served.version.clone(),
+        ..identity.clone()
+    };
+    sweep.cause != Cause::Drift
+        && !destination.omits(&identity.group, &identity.resource)
+        // A copy of another file is nobody's object.
+        && path_of(identity) == path
+        && !live.contains(&Fingerprint::of(path_of(&as_selected).as_bytes()))
 }
 
 /// What the rules keep of an object that is gone, without its values in the clear. `None` where it holds none, and where it can't

@@ -183,7 +183,7 @@ pub(super) mod tests {
                 bot: bot(),
                 email_domain: "example.com".to_owned(),
             },
-            selections: everywhere(&["configmaps", "secrets"]),
+            selections: everywhere(&["configmaps", "secrets"], "v1"),
             resolved: true,
             unseen: BTreeSet::new(),
         }

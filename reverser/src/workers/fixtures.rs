@@ -12,13 +12,16 @@ use crate::change::{Attribution, Cause, Change, Operation, Who};
 use crate::discovery::ServedType;
 use crate::rules::{DestinationPlan, Operations, TypeSelection};
 
-/// Core's types of these names, selected everywhere.
-pub(super) fn everywhere(resources: &[&str]) -> BTreeMap<(String, String), Arc<TypeSelection>> {
+/// Core's types of these names, selected everywhere at this version.
+pub(super) fn everywhere(
+    resources: &[&str],
+    version: &str,
+) -> BTreeMap<(String, String), Arc<TypeSelection>> {
     let selected = |resource: &&str| {
         let selection = TypeSelection {
             served: Arc::new(ServedType {
                 group: String::new(),
-                version: "v1".to_owned(),
+                version: version.to_owned(),
                 resource: (*resource).to_owned(),
                 kind: String::new(),
                 namespaced: true,

@@ -1,12 +1,14 @@
 //! Rounds on a real repository.
 
+use manifest::{Identity, SpecHash};
 use prometheus::{IntCounter, Registry};
 
 use super::super::BatchLimits;
-use super::super::fixtures::write;
-use super::super::queue::Write;
+use super::super::fixtures::{everywhere, write};
+use super::super::queue::{Sweep, Unit, Write};
 use super::*;
-use crate::attribution::{AttributionMetrics, Limits};
+use crate::attribution::{AttributionMetrics, Limits, Observation, Write as Admitted};
+use crate::fingerprint::Fingerprint;
 use crate::git::Denied;
 use crate::git::testing::{Bed, git};
 use crate::leadership::Fence;
@@ -490,6 +492,129 @@ fn what_no_rule_selects_any_more_is_not_written() {
         "{authors:?}"
     );
     assert!(authors.iter().any(|author| author == "dave"), "{authors:?}");
+}
+
+/// What becomes of a file, of which somebody has asked to delete the object.
+struct Swept {
+    resource: &'static str,
+    /// Under which name the file stands.
+    file: &'static str,
+    /// In the plan that has the file swept.
+    selected: &'static [&'static str],
+    policy: SecretPolicy,
+    /// The list is of this version; of the whole type, or of what nothing selects.
+    version: &'static str,
+    listed: bool,
+    live: &'static [&'static str],
+    cause: Cause,
+}
+
+impl Swept {
+    /// Whose commit removes the file, and what it says of the tier.
+    fn author(&self) -> String {
+        let mut bench = Bench::new(UnpushedLimits::default());
+        bench.plan = vec![under(&bench.plan[0], SecretPolicy::Plain)];
+        let text = "apiVersion: v1\nkind: Any\nmetadata:\n  name: x\n  namespace: lab\n";
+        let mut written = write(&bench.plan[0], self.file, text, "carol");
+        written.change.identity.resource = self.resource.to_owned();
+        written.change.path = manifest::file_path("live", &written.change.identity);
+        let asked_for = Identity {
+            name: "x".to_owned(),
+            ..written.change.identity.clone()
+        };
+        bench.context.queue.push(Item::Write(Box::new(written)));
+        bench.rounds_until_all_is_pushed();
+        bench.context.store.record(Observation {
+            identity: asked_for,
+            uid: "u".to_owned(),
+            write: Admitted::Delete(SpecHash::of(text.as_bytes())),
+            base: "1".to_owned(),
+            managed_fields_hash: None,
+            username: "alice".into(),
+            field_manager: String::new(),
+            time: std::time::SystemTime::UNIX_EPOCH,
+            early: false,
+        });
+        let mut plan = (*under(&bench.plan[0], self.policy)).clone();
+        plan.selections = everywhere(self.selected, self.version);
+        let plan = Arc::new(plan);
+        bench.plan = vec![plan.clone()];
+        let of_type = (String::new(), self.resource.to_owned());
+        let unit = if self.listed {
+            let live = self
+                .live
+                .iter()
+                .map(|path| Fingerprint::of(path.as_bytes()));
+            Unit::Listed {
+                selection: plan.selections[&of_type].clone(),
+                namespace: None,
+                live: Arc::new(live.collect()),
+            }
+        } else {
+            Unit::Unselected
+        };
+        bench.context.queue.push(Item::Sweep(Sweep {
+            destination: plan,
+            unit,
+            cause: self.cause,
+        }));
+        bench.rounds_until_all_is_pushed();
+        let files = bench.bed.files("main");
+        assert!(
+            !files.iter().any(|file| file.ends_with(".yaml")),
+            "{files:?}"
+        );
+        let told = "%an %(trailers:key=Attribution,valueonly,separator=%x2C)";
+        bench.bed.log("main", told).pop().unwrap()
+    }
+}
+
+#[test]
+fn a_file_that_is_swept_is_deleted_by_who_deleted_its_object_and_else_by_nobody() {
+    let deleted = || Swept {
+        resource: "configmaps",
+        file: "x",
+        selected: &["configmaps"],
+        policy: SecretPolicy::Plain,
+        version: "v1",
+        listed: true,
+        live: &[],
+        cause: Cause::Seed,
+    };
+    assert_eq!(deleted().author(), "alice content");
+    let lives = [
+        // No rule selects it any more.
+        Swept {
+            selected: &["secrets"],
+            listed: false,
+            cause: Cause::Resync,
+            ..deleted()
+        },
+        // Written at another version.
+        Swept {
+            version: "v2",
+            live: &["live/v2/configmaps/lab/x.yaml"],
+            ..deleted()
+        },
+        // Left out.
+        Swept {
+            resource: "secrets",
+            selected: &["secrets"],
+            policy: SecretPolicy::Omit,
+            ..deleted()
+        },
+        // Put there by somebody else, or copied.
+        Swept {
+            cause: Cause::Drift,
+            ..deleted()
+        },
+        Swept {
+            file: "copy",
+            ..deleted()
+        },
+    ];
+    let authors = lives.each_ref().map(Swept::author);
+    assert_eq!(authors, ["bot none"; 5]);
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! Who wrote what, on a healthy system.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::join_all;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tests::eventually::eventually;
+use tests::hooks::{Handler, HookServer};
 
 use crate::lab::{Lab, PATIENCE, create, delete, map, set};
 
@@ -191,4 +197,69 @@ async fn an_object_that_swings_between_two_contents_keeps_every_author() {
             "{n}"
         );
     }
+}
+
+/// A webhook beside ours that refuses every delete of a ConfigMap in the lab.
+async fn refuse_deletes(lab: &Lab<'_>) -> HookServer {
+    let refuse: Handler = Arc::new(|_, review| {
+        Box::pin(async move {
+            let response = json!({"uid": review["request"]["uid"], "allowed": false});
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+        })
+    });
+    let hooks = HookServer::start(refuse).unwrap();
+    let configuration: ValidatingWebhookConfiguration = serde_json::from_value(json!({
+        "metadata": {"name": lab.namespace},
+        "webhooks": [{
+            "name": "refuse.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": {"url": hooks.url("refuse"), "caBundle": BASE64.encode(hooks.ca_pem())},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"], "operations": ["DELETE"]}],
+        }],
+    }))
+    .unwrap();
+    create(&Api::all(lab.client.clone()), &configuration).await;
+    let dry_run = DeleteParams {
+        dry_run: true,
+        ..DeleteParams::default()
+    };
+    eventually(PATIENCE, || async {
+        match lab.maps("nobody").delete("one", &dry_run).await {
+            Ok(_) => Err("it is not refused yet"),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+    hooks
+}
+
+#[tokio::test]
+async fn a_delete_that_was_refused_names_nobody_when_the_rule_goes() {
+    let lab = Lab::shared("refused")
+        .await
+        .watching(&["configmaps", "serviceaccounts"])
+        .await;
+    create(&lab.maps("carol"), &map("one", "k", "1")).await;
+    lab.holds("one", "k", "1").await;
+    let hooks = refuse_deletes(&lab).await;
+    let refused = lab
+        .maps("alice")
+        .delete("one", &DeleteParams::default())
+        .await;
+    refused.unwrap_err();
+
+    lab.rule("rule", json!([{"resources": ["serviceaccounts"]}]))
+        .await;
+    lab.lacks("one").await;
+    let removed = lab.versions(&lab.path("one")).pop().unwrap();
+    assert_eq!(removed.author_name, removed.committer_name);
+    assert_eq!(removed.trailer("Attribution"), Some("none"));
+    assert_eq!(removed.trailer("Kubernetes-User"), None);
+    lab.maps("carol").get("one").await.unwrap();
+    let configurations: Api<ValidatingWebhookConfiguration> = Api::all(lab.client.clone());
+    let gone = configurations
+        .delete(&lab.namespace, &DeleteParams::default())
+        .await;
+    gone.unwrap();
+    drop(hooks);
 }
