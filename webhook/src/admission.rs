@@ -15,10 +15,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 
-use crate::interest::CurrentInterest;
+use crate::interest::{CurrentInterest, InterestSet};
 use crate::metrics::Metrics;
 use crate::observe::{Outcome, observe};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Receipt};
 use crate::reach::Reach;
 use crate::review::{self, ReviewError};
 use crate::server::webhook::Handler;
@@ -35,10 +35,16 @@ const LARGE_BODY: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Admission {
     route: Route,
-    outbox: Arc<Outbox>,
+    reviewer: Arc<Reviewer>,
     interest: Arc<CurrentInterest>,
     metrics: Arc<Metrics>,
     bodies: Bodies,
+}
+
+/// What is done with a body, on whichever thread.
+#[derive(Debug)]
+struct Reviewer {
+    outbox: Arc<Outbox>,
     reach: Reach,
 }
 
@@ -57,10 +63,11 @@ enum Refusal {
     Review(#[from] ReviewError),
 }
 
-/// What is left of a review once it is read.
+/// What is left of a review once it is read and what it showed is queued.
 struct Decision {
     answer: Bytes,
-    outcome: Outcome,
+    label: &'static str,
+    receipt: Option<Receipt>,
 }
 
 impl Admission {
@@ -74,11 +81,13 @@ impl Admission {
     ) -> Self {
         Self {
             route,
-            outbox,
+            reviewer: Arc::new(Reviewer {
+                outbox,
+                reach: Reach::new(Instant::now()),
+            }),
             interest,
             metrics,
             bodies: Bodies::default(),
-            reach: Reach::new(Instant::now()),
         }
     }
 
@@ -88,13 +97,14 @@ impl Admission {
         B: Body<Data = Bytes>,
     {
         let started = Instant::now();
-        match self.review(request).await {
-            Ok(Decision { answer, outcome }) => {
-                let label = outcome.label();
-                let early = self.reach.is_early(started);
-                if let Outcome::Observed(mut observation) = outcome {
-                    observation.early = early;
-                    let delivery = self.outbox.deliver(*observation).await;
+        match self.review(request, started).await {
+            Ok(Decision {
+                answer,
+                label,
+                receipt,
+            }) => {
+                if let Some(receipt) = receipt {
+                    let delivery = self.reviewer.outbox.delivered(receipt).await;
                     tracing::trace!(?delivery, "observed");
                 }
                 self.metrics.request(label, Some(started.elapsed()));
@@ -113,7 +123,7 @@ impl Admission {
         }
     }
 
-    async fn review<B>(&self, request: Request<B>) -> Result<Decision, Refusal>
+    async fn review<B>(&self, request: Request<B>, started: Instant) -> Result<Decision, Refusal>
     where
         B: Body<Data = Bytes>,
     {
@@ -129,9 +139,13 @@ impl Admission {
         let body = self.bodies.read(request.into_body()).await?;
         let interest = self.interest.load();
         if body.len() < LARGE_BODY {
-            return Ok(decide(&body, &interest)?);
+            return Ok(self.reviewer.decide(&body, &interest, started)?);
         }
-        let decided = tokio::task::spawn_blocking(move || decide(&body, &interest)).await;
+        // The apiserver may give up on the answer meanwhile, and this future goes with its stream; the write goes ahead all
+        // the same. So what it showed is queued over there: a task that blocks runs to its end.
+        let reviewer = Arc::clone(&self.reviewer);
+        let decided =
+            tokio::task::spawn_blocking(move || reviewer.decide(&body, &interest, started)).await;
         match decided {
             Ok(decided) => Ok(decided?),
             // Let the panic end this request as it would have ended it here.
@@ -150,12 +164,32 @@ impl Handler for Admission {
     }
 }
 
-fn decide(body: &[u8], interest: &crate::interest::InterestSet) -> Result<Decision, ReviewError> {
-    let request = review::parse(body)?;
-    Ok(Decision {
-        outcome: observe(&request, interest, SystemTime::now()),
-        answer: review::allowed(&request.uid),
-    })
+impl Reviewer {
+    /// Reads a body and queues what it shows; only the acknowledgement is left to wait for.
+    fn decide(
+        &self,
+        body: &[u8],
+        interest: &InterestSet,
+        started: Instant,
+    ) -> Result<Decision, ReviewError> {
+        let request = review::parse(body)?;
+        let outcome = observe(&request, interest, SystemTime::now());
+        let answer = review::allowed(&request.uid);
+        let label = outcome.label();
+        let early = self.reach.is_early(started);
+        let receipt = match outcome {
+            Outcome::Observed(mut observation) => {
+                observation.early = early;
+                Some(self.outbox.push(*observation))
+            }
+            Outcome::Skipped(_) => None,
+        };
+        Ok(Decision {
+            answer,
+            label,
+            receipt,
+        })
+    }
 }
 
 fn is_json(content_type: Option<&HeaderValue>) -> bool {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use proto::v1::Observation;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 pub use link::Link;
@@ -65,6 +65,13 @@ pub enum Delivery {
     Unconfirmed,
 }
 
+/// What an observation is waited for by, once it is queued.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Only where waiting makes sense.
+    acknowledged: Option<oneshot::Receiver<()>>,
+}
+
 /// A bounded queue of observations with sequence numbers. All memory is in here; there is no
 /// channel between the admissions and the stream.
 #[derive(Debug)]
@@ -90,13 +97,9 @@ impl Outbox {
         }
     }
 
-    /// Numbers the observation, queues it, and waits for its acknowledgement if the link is
-    /// healthy: for [`Limits::ack_deadline`] at most.
-    ///
-    /// A deadline that passes makes the link unhealthy until everything queued by then is
-    /// acknowledged, so that a reverser that hangs costs the deadline once, not once for each
-    /// admission. Cancelling leaves the observation queued.
-    pub async fn deliver(&self, observation: Observation) -> Delivery {
+    /// Numbers the observation and queues it; from here on the reverser will hear of it, whatever becomes of whoever asked.
+    #[must_use]
+    pub fn push(&self, observation: Observation) -> Receipt {
         let acknowledged = {
             let mut state = self.state.lock();
             let (acknowledged, dropped) = state.push(observation, &self.limits);
@@ -104,7 +107,17 @@ impl Outbox {
             acknowledged
         };
         self.transmit.notify_one();
-        let Some(acknowledged) = acknowledged else {
+        Receipt { acknowledged }
+    }
+
+    /// Waits for the acknowledgement of what was queued if the link was healthy then: for
+    /// [`Limits::ack_deadline`] at most.
+    ///
+    /// A deadline that passes makes the link unhealthy until everything queued by then is
+    /// acknowledged, so that a reverser that hangs costs the deadline once, not once for each
+    /// admission. Cancelling leaves the observation queued.
+    pub async fn delivered(&self, receipt: Receipt) -> Delivery {
+        let Some(acknowledged) = receipt.acknowledged else {
             return Delivery::Unconfirmed;
         };
         match timeout(self.limits.ack_deadline, acknowledged).await {

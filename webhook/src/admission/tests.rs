@@ -63,7 +63,7 @@ async fn a_review_is_allowed_and_observed() {
         answer(response).await["response"],
         json!({"uid": "u-1", "allowed": true})
     );
-    assert_eq!(admission.outbox.depth(), 1);
+    assert_eq!(admission.reviewer.outbox.depth(), 1);
 }
 
 #[tokio::test]
@@ -72,7 +72,21 @@ async fn a_review_of_two_largest_objects_is_allowed() {
     let body = review(6 << 20);
     let response = admission.handle(post(Full::new(body))).await;
     assert_eq!(answer(response).await["response"]["allowed"], true);
-    assert_eq!(admission.outbox.depth(), 1);
+    assert_eq!(admission.reviewer.outbox.depth(), 1);
+}
+
+/// As hyper drops it when the apiserver resets the stream.
+#[tokio::test]
+async fn a_large_review_that_nobody_waits_for_any_more_is_observed() {
+    let admission = admission(Route::open());
+    let mut handling = Box::pin(admission.handle(post(Full::new(review(1 << 20)))));
+    assert!(futures::poll!(handling.as_mut()).is_pending());
+    drop(handling);
+    // Until the thread that has it is done.
+    while Arc::strong_count(&admission.reviewer) > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(admission.reviewer.outbox.depth(), 1);
 }
 
 #[tokio::test]
@@ -104,7 +118,7 @@ async fn a_skipped_review_is_allowed_all_the_same() {
         let response = admission.handle(post(Full::new(body.into()))).await;
         assert_eq!(answer(response).await["response"]["allowed"], true);
     }
-    assert_eq!(admission.outbox.depth(), 0);
+    assert_eq!(admission.reviewer.outbox.depth(), 0);
 }
 
 #[tokio::test]

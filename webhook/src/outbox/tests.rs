@@ -19,6 +19,12 @@ fn observation(name: &str) -> Observation {
     }
 }
 
+impl Outbox {
+    async fn deliver(&self, observation: Observation) -> Delivery {
+        self.delivered(self.push(observation)).await
+    }
+}
+
 type Transmissions = Pin<Box<dyn Stream<Item = ReportRequest> + Send>>;
 
 /// What is on the wire by now, with observations as (sequence, name).
