@@ -11,6 +11,7 @@ use super::index::ObservationId;
 use super::join::{self, Decision};
 use super::metrics::{EvictionReason, HitTier};
 use super::observation::{Observation, Write, key};
+use super::removals::Removed;
 use super::store::{Held, State, Store, object};
 use super::verdicts::{GAP, Gaps, Verdict};
 
@@ -214,13 +215,39 @@ impl Store {
             }
         }
         for (place, credit) in withdrawn {
-            credit.withdraw();
-            let nobody = Attribution::None(Miss::Ambiguous);
-            let verdict = Verdict::Closed(nobody);
-            state.verdicts.insert(uid, &place, verdict, now);
-            self.metrics().miss(Miss::Ambiguous);
+            self.withdraw(state, uid, &place, &credit, now);
         }
         settled
+    }
+
+    /// Takes the names back that were given for deletes of what may have gone without a call. Whoever caused that keeps theirs.
+    pub(super) fn doubt(&self, state: &mut State, removed: Removed, now: Instant) {
+        let refuted = |answer: &Attribution, object: Removed| match answer {
+            Attribution::Exact(who) | Attribution::Content(who) => {
+                state.removals.refute(object, &who.username, now)
+            }
+            Attribution::None(_) => false,
+        };
+        let withdrawn: Vec<(String, String, Credit)> = state
+            .verdicts
+            .claimed_deletes()
+            .filter(|(_, _, answer, claim)| {
+                claim
+                    .removed
+                    .is_some_and(|object| removed.takes(object) && refuted(answer, object))
+            })
+            .map(|(uid, place, _, claim)| (uid.into(), place.into(), claim.credit.clone()))
+            .collect();
+        for (uid, place, credit) in withdrawn {
+            self.withdraw(state, &uid, &place, &credit, now);
+        }
+    }
+
+    fn withdraw(&self, state: &mut State, uid: &str, place: &str, credit: &Credit, now: Instant) {
+        credit.withdraw();
+        let verdict = Verdict::Closed(Attribution::None(Miss::Ambiguous));
+        state.verdicts.insert(uid, place, verdict, now);
+        self.metrics().miss(Miss::Ambiguous);
     }
 
     pub(super) fn recall_at(&self, sighting: &Sighting, now: Instant) -> Attribution {
@@ -343,7 +370,7 @@ impl State {
     /// Who made a change, and by which observation.
     fn find(&self, sighting: &Sighting, now: Instant) -> Found {
         let mut ids = self.candidates(sighting, now);
-        let found = self.decide(sighting, &ids);
+        let found = self.decide(sighting, &ids, now);
         let Some(doubtful) = found
             .winner
             .filter(|id| self.may_have_missed(sighting, *id))
@@ -352,7 +379,7 @@ impl State {
         };
         // The same user may have asked for it again.
         ids.retain(|id| !self.may_have_missed(sighting, *id));
-        let again = self.decide(sighting, &ids);
+        let again = self.decide(sighting, &ids, now);
         match again.winner {
             Some(winner) if self.user(winner) == self.user(doubtful) => again,
             _ => Found {
@@ -366,7 +393,7 @@ impl State {
         self.held.get(&id).map(|held| &held.observation.username)
     }
 
-    fn decide(&self, sighting: &Sighting, ids: &[ObservationId]) -> Found {
+    fn decide(&self, sighting: &Sighting, ids: &[ObservationId], now: Instant) -> Found {
         let nobody = |miss| Found {
             attribution: Attribution::None(miss),
             winner: None,
@@ -387,6 +414,15 @@ impl State {
             };
         if sighting.base.is_none() && answered(sighting, candidates[found]) {
             return nobody(Miss::Unseen);
+        }
+        if sighting.operation == Operation::Delete {
+            let (object, user) = (
+                Removed::object(&sighting.identity),
+                &observations[found].username,
+            );
+            if self.removals.refute(object, user, now) {
+                return nobody(Miss::Unseen);
+            }
         }
         Found {
             attribution: tier(who(observations[found])),

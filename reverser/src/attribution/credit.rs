@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use crate::change::{Miss, Sighting};
+use crate::change::{Miss, Operation, Sighting};
+
+use super::removals::Removed;
 
 /// Marks under way that eras are kept for. There are more only where the sidecar answers none.
 const MOST_MARKS: usize = 64;
@@ -46,6 +48,8 @@ pub(super) struct Claim {
     pub(super) sighting: Box<Sighting>,
     /// The one who got it asked for these very bytes.
     pub(super) by_bytes: bool,
+    /// What is gone, where something is.
+    pub(super) removed: Option<Removed>,
     pub(super) credit: Credit,
 }
 
@@ -59,6 +63,8 @@ impl Eq for Claim {}
 
 impl Claim {
     pub(super) fn new(sighting: &Sighting, by_bytes: bool, era: Era) -> Self {
+        let removed =
+            (sighting.operation == Operation::Delete).then(|| Removed::object(&sighting.identity));
         let mut sighting = sighting.clone();
         let identity = &mut sighting.identity;
         for text in [
@@ -73,6 +79,7 @@ impl Claim {
         Self {
             sighting: Box::new(sighting),
             by_bytes,
+            removed,
             credit: Credit {
                 rivalled: Arc::default(),
                 era,

@@ -23,6 +23,9 @@
 //! one version with the same bytes (or, where only managedFields can be compared, by one manager
 //! in one second): the refused one is credited. After a gap the version can't be compared
 //! either, and a scale only by its replicas.
+//!
+//! Nor a delete that was asked for from one that is not admitted: what may have caused one of those is not a candidate here, and
+//! the store knows of it (`removals`).
 
 use crate::change::{Operation, Sighting};
 
@@ -69,7 +72,7 @@ pub(super) fn same_bytes(sighting: &Sighting, candidate: &Observation) -> bool {
     match candidate.write {
         Write::Create(hash) | Write::Update(hash) => hash == sighting.spec_hash,
         Write::Scale(replicas) => sighting.scaled_to == Some(replicas),
-        Write::Delete(_) => false,
+        Write::Delete(_) | Write::Eviction => false,
     }
 }
 
@@ -163,6 +166,8 @@ pub(super) fn is_rival(
     let (bytes, fields) = (same_bytes(sighting, late), fields(sighting, late));
     match (&sighting.base, late.write) {
         (_, Write::Delete(_)) => sighting.operation == Operation::Delete,
+        // Of those, and of other deletes that are not admitted, the store keeps account.
+        (_, Write::Eviction) => false,
         (_, _) if sighting.operation == Operation::Delete => false,
         (Some(_), _) => {
             let converted = other_version(sighting, late) || !by_bytes;

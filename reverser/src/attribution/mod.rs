@@ -19,6 +19,7 @@ mod index;
 pub mod join;
 mod metrics;
 mod observation;
+mod removals;
 mod routed;
 mod service;
 mod sessions;

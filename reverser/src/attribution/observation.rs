@@ -18,14 +18,16 @@ pub enum Write {
     /// An update of `spec.replicas` through the scale subresource; the sidecar never sees the
     /// object itself.
     Scale(i64),
+    /// The removal of a Pod by its eviction, for which no delete is admitted. Which of that name is not said.
+    Eviction,
 }
 
 impl Write {
-    /// The operation as the admission review calls it; a scale is an UPDATE.
+    /// The operation as the admission review calls it; a scale is an UPDATE, an eviction is a CREATE.
     #[must_use]
     pub fn operation(self) -> &'static str {
         match self {
-            Self::Create(_) => "CREATE",
+            Self::Create(_) | Self::Eviction => "CREATE",
             Self::Update(_) | Self::Scale(_) => "UPDATE",
             Self::Delete(_) => "DELETE",
         }
@@ -80,8 +82,8 @@ pub enum ObservationError {
     /// A hash is not 16 hex digits.
     #[error("{0} is not 16 hex digits")]
     Hash(&'static str),
-    /// Only the object itself and its scale are observed.
-    #[error("the subresource is neither empty nor scale")]
+    /// Only the object itself, its scale, and the eviction of a Pod are observed.
+    #[error("the subresource is neither empty nor scale, nor a Pod's eviction")]
     Subresource,
 }
 
@@ -129,6 +131,11 @@ fn write(message: &v1::Observation) -> Result<Write, ObservationError> {
             .replicas
             .map(Write::Scale)
             .ok_or(ObservationError::Missing("replicas")),
+        (v1::Operation::Create, "eviction")
+            if message.group.is_empty() && message.resource == "pods" =>
+        {
+            Ok(Write::Eviction)
+        }
         (v1::Operation::Unspecified, _) => Err(ObservationError::Operation(message.operation)),
         _ => Err(ObservationError::Subresource),
     }
@@ -146,7 +153,7 @@ impl TryFrom<v1::Observation> for Observation {
         )?;
         let base = match write {
             // An upsert through PUT carries no version of anything that it replaces.
-            Write::Create(_) => String::new(),
+            Write::Create(_) | Write::Eviction => String::new(),
             _ if base.is_empty() => {
                 return Err(ObservationError::Missing("base_resource_version"));
             }
@@ -157,7 +164,7 @@ impl TryFrom<v1::Observation> for Observation {
             text => Some(hash(text, "managed_fields_hash")?),
         };
         let uid = bounded(message.uid, "uid", MAX_UID)?;
-        if uid.is_empty() && !matches!(write, Write::Create(_)) {
+        if uid.is_empty() && !matches!(write, Write::Create(_) | Write::Eviction) {
             return Err(ObservationError::Missing("uid"));
         }
         Ok(Self {
@@ -188,14 +195,16 @@ impl TryFrom<v1::Observation> for Observation {
 
 impl Observation {
     /// `{group}/{version}/{resource}/{namespace}/{name}:{operation}:{specHash}`; the hash is
-    /// empty for a scale.
+    /// empty for a scale and an eviction.
     #[must_use]
     pub fn key(&self) -> String {
         match self.write {
             Write::Create(h) | Write::Update(h) | Write::Delete(h) => {
                 key(&self.identity, self.write.operation(), h)
             }
-            Write::Scale(_) => format!("{}:{}:", self.identity, self.write.operation()),
+            Write::Scale(_) | Write::Eviction => {
+                format!("{}:{}:", self.identity, self.write.operation())
+            }
         }
     }
 }
@@ -258,6 +267,30 @@ pub(super) mod tests {
         assert_eq!(
             Observation::try_from(message),
             Err(ObservationError::Missing("replicas"))
+        );
+    }
+
+    #[test]
+    fn an_eviction_is_known_by_the_name_of_its_pod() {
+        let message = v1::Observation {
+            group: String::new(),
+            resource: "pods".into(),
+            uid: String::new(),
+            operation: v1::Operation::Create.into(),
+            spec_hash: String::new(),
+            base_resource_version: String::new(),
+            subresource: "eviction".into(),
+            ..wire(1)
+        };
+        let observation = Observation::try_from(message.clone()).unwrap();
+        assert_eq!(observation.write, Write::Eviction);
+        let message = v1::Observation {
+            resource: "nodes".into(),
+            ..message
+        };
+        assert_eq!(
+            Observation::try_from(message),
+            Err(ObservationError::Subresource)
         );
     }
 

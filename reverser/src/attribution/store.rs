@@ -13,6 +13,7 @@ use super::credit::Witness;
 use super::index::{Index, ObservationId};
 use super::metrics::{AttributionMetrics, EvictionReason};
 use super::observation::{Observation, Write};
+use super::removals::{Removals, Removed};
 use super::routed::Routed;
 use super::share::{Rivals, Shares};
 use super::verdicts::Verdicts;
@@ -57,6 +58,8 @@ pub enum Recorded {
     Stored,
     /// The version that it was built on has been replaced by a write that is accounted for.
     BasePassed,
+    /// It waits for nothing: it speaks against deletes of what it may have removed.
+    Noted,
 }
 
 /// An observation that waits, for introspection.
@@ -121,6 +124,8 @@ pub(super) struct Held {
 /// observation that is recorded later withdraws it. It stands once the sidecar, the same process, has
 /// answered a mark that was sent after the event.
 ///
+/// A delete is nobody's where the object may have gone without a call, and not because of whoever was found: see `removals`.
+///
 /// What a list or a sweep finds by comparing with Git is [`recall`](Self::recall)ed instead, which
 /// changes nothing.
 ///
@@ -144,6 +149,7 @@ pub(super) struct State {
     pub(super) verdicts: Verdicts,
     pub(super) witness: Witness,
     pub(super) routed: Routed,
+    pub(super) removals: Removals,
 }
 
 impl Store {
@@ -163,6 +169,7 @@ impl Store {
                 verdicts: Verdicts::new(limits.verdict_bytes, limits.ttl),
                 witness: Witness::default(),
                 routed: Routed::default(),
+                removals: Removals::new(limits.ttl),
             }),
             credited: Notify::new(),
         }
@@ -175,6 +182,14 @@ impl Store {
 
     pub(super) fn record_at(&self, mut observation: Observation, now: Instant) -> Recorded {
         let mut state = self.lock(now);
+        if let Some(removed) = Removed::by(&observation) {
+            let by = &observation.username;
+            let removed = state.removals.asked(removed, by, now);
+            self.doubt(&mut state, removed, now);
+        }
+        if matches!(observation.write, Write::Eviction) {
+            return Recorded::Noted;
+        }
         if self.contest(&mut state, &observation, now) {
             self.metrics.evicted(EvictionReason::BasePassed);
             return Recorded::BasePassed;
@@ -214,6 +229,19 @@ impl Store {
         state.held.insert(id, Box::new(held));
         self.metrics.pending(state.held.len());
         Recorded::Stored
+    }
+
+    /// The CRD of this name is going, or gone, and its objects go with it, without a call. To be said again while it is going.
+    pub fn definition_goes(&self, name: &str) {
+        self.definition_goes_at(name, Instant::now());
+    }
+
+    pub(super) fn definition_goes_at(&self, name: &str, now: Instant) {
+        if let Some(removed) = Removed::custom_resources(name) {
+            let mut state = self.lock(now);
+            state.removals.goes(removed, now);
+            self.doubt(&mut state, removed, now);
+        }
     }
 
     /// A mark is about to be sent: once it is [reached](Self::mark_reached), the store has all that the

@@ -694,3 +694,136 @@ fn while_admissions_may_go_elsewhere_only_creates_have_a_name() {
     store.admissions_go(Routed::Here);
     assert_eq!(joined("5", 66_001), exact("rival"));
 }
+
+/// A delete that the CRD, the Service or the eviction of another user may have caused.
+fn removal(username: &str, group: &str, resource: &str, name: &str, write: Write) -> Observation {
+    let mut observation = delete(username, "900", "its own");
+    observation.uid = "u9".into();
+    observation.write = write;
+    observation.identity = Identity {
+        group: group.into(),
+        version: "v1".into(),
+        resource: resource.into(),
+        namespace: "shop".into(),
+        name: name.into(),
+    };
+    observation
+}
+
+/// The three ways, each with what goes.
+fn removals(username: &str) -> [(Observation, &'static str, &'static str); 3] {
+    let definition = removal(
+        username,
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        "widgets.example.com",
+        Write::Delete(hash("its own")),
+    );
+    let service = removal(
+        username,
+        "",
+        "services",
+        "web",
+        Write::Delete(hash("its own")),
+    );
+    let eviction = removal(username, "", "pods", "web", Write::Eviction);
+    [
+        (definition, "example.com", "widgets"),
+        (service, "", "endpoints"),
+        (eviction, "", "pods"),
+    ]
+}
+
+fn of(group: &str, resource: &str, identity: &mut Identity) {
+    identity.group = group.into();
+    identity.resource = resource.into();
+}
+
+#[test]
+fn a_refused_delete_gets_no_credit_for_one_that_calls_no_webhook() {
+    for (cause, group, resource) in removals("carol") {
+        let store = store(Limits::default());
+        let mut refused = delete("alice", "5", "x");
+        of(group, resource, &mut refused.identity);
+        store.record(refused);
+        store.record(cause);
+        for base in [Some("5"), None] {
+            let mut gone = seen(Operation::Delete, base, "x");
+            of(group, resource, &mut gone.identity);
+            assert_eq!(store.recall(&gone), UNSEEN, "{resource}");
+            assert_eq!(store.join(&gone), UNSEEN, "{resource}");
+            assert_eq!(store.rejoin(&gone), UNSEEN, "{resource}");
+        }
+    }
+}
+
+#[test]
+fn what_may_have_removed_an_object_withdraws_the_name_when_it_comes_late() {
+    for (cause, group, resource) in removals("carol") {
+        for base in [Some("5"), None] {
+            let store = store(Limits::default());
+            let mut refused = delete("alice", "5", "x");
+            of(group, resource, &mut refused.identity);
+            store.record(refused);
+            let mut gone = seen(Operation::Delete, base, "x");
+            of(group, resource, &mut gone.identity);
+            let joined = store.join(&gone);
+            assert_eq!(objection(&store, &joined), None, "{resource}");
+            store.record(cause.clone());
+            assert_eq!(objection(&store, &joined), AMBIGUITY, "{resource}");
+            assert_eq!(store.join(&gone), AMBIGUOUS, "{resource}");
+        }
+    }
+}
+
+#[test]
+fn who_deletes_an_object_and_what_takes_it_along_keeps_the_name() {
+    for (cause, group, resource) in removals("alice") {
+        let store = store(Limits::default());
+        let mut first = delete("alice", "5", "x");
+        of(group, resource, &mut first.identity);
+        store.record(first);
+        let mut gone = seen(Operation::Delete, Some("5"), "x");
+        of(group, resource, &mut gone.identity);
+        let joined = store.join(&gone);
+        assert_eq!(joined, exact("alice"));
+        store.record(cause);
+        assert_eq!(objection(&store, &joined), None, "{resource}");
+    }
+}
+
+#[test]
+fn what_goes_with_another_object_says_nothing_of_this_one() {
+    for (cause, _, _) in removals("carol") {
+        let store = store(Limits::default());
+        store.record(delete("alice", "5", "x"));
+        store.record(cause);
+        let gone = seen(Operation::Delete, Some("5"), "x");
+        assert_eq!(store.join(&gone), exact("alice"));
+    }
+}
+
+#[test]
+fn a_definition_that_nobody_was_seen_to_delete_takes_its_objects_along() {
+    let gone = || {
+        let mut gone = seen(Operation::Delete, Some("5"), "x");
+        of("example.com", "widgets", &mut gone.identity);
+        gone
+    };
+    let refused = || {
+        let mut refused = delete("alice", "5", "x");
+        of("example.com", "widgets", &mut refused.identity);
+        refused
+    };
+    let known = store(Limits::default());
+    known.record(refused());
+    known.definition_goes("widgets.example.com");
+    assert_eq!(known.join(&gone()), UNSEEN);
+
+    let late = store(Limits::default());
+    late.record(refused());
+    let joined = late.join(&gone());
+    assert_eq!(objection(&late, &joined), None);
+    late.definition_goes("widgets.example.com");
+    assert_eq!(objection(&late, &joined), AMBIGUITY);
+}

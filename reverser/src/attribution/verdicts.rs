@@ -185,6 +185,20 @@ impl Verdicts {
         }
     }
 
+    /// The names that were given for deletes, and may be withdrawn: whose they are, and by uid and place.
+    pub(super) fn claimed_deletes(
+        &self,
+    ) -> impl Iterator<Item = (&str, &str, &Attribution, &Claim)> {
+        self.cache
+            .iter()
+            .filter_map(|(version, entry)| match &entry.verdict {
+                Verdict::Claimed(answer, claim) if claim.removed.is_some() => {
+                    Some((&*version.uid, &*version.base, answer, claim))
+                }
+                _ => None,
+            })
+    }
+
     pub(super) fn insert(&mut self, uid: &str, base: &str, verdict: Verdict, now: Instant) {
         if uid.is_empty() {
             return;

@@ -1,6 +1,7 @@
 //! Which types the cluster serves, kept up to date.
 
 mod catalog;
+mod definitions;
 mod refresh;
 
 pub use catalog::{Catalog, ServedType};

@@ -14,7 +14,8 @@ use manifest::ReplicasPath;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use super::{Catalog, ServedType};
+use super::{Catalog, ServedType, definitions};
+use crate::attribution::Store;
 
 /// A CRD is served a moment after it changes: the apiserver rebuilds its handlers and the
 /// aggregated document afterwards, on a busy machine many seconds later. Discovering after each of
@@ -32,16 +33,23 @@ pub struct Refresher {
     client: Client,
     interval: Duration,
     catalog: watch::Sender<Arc<Catalog>>,
+    store: Arc<Store>,
 }
 
 impl Refresher {
-    /// `catalog` gets every new snapshot; `interval` is `--discovery-refresh`.
+    /// `catalog` gets every new snapshot; `interval` is `--discovery-refresh`. `store` is told which types go.
     #[must_use]
-    pub fn new(client: Client, interval: Duration, catalog: watch::Sender<Arc<Catalog>>) -> Self {
+    pub fn new(
+        client: Client,
+        interval: Duration,
+        catalog: watch::Sender<Arc<Catalog>>,
+        store: Arc<Store>,
+    ) -> Self {
         Self {
             client,
             interval,
             catalog,
+            store,
         }
     }
 
@@ -49,10 +57,7 @@ impl Refresher {
     /// full is already going to be looked at.
     pub async fn run(self, poke: (mpsc::Sender<()>, mpsc::Receiver<()>)) {
         let (poked, mut pokes) = poke;
-        let crds = watch_changes(
-            Api::<PartialObjectMeta<CustomResourceDefinition>>::all(self.client.clone()),
-            poked.clone(),
-        );
+        let crds = definitions::watch(self.client.clone(), poked.clone(), Arc::clone(&self.store));
         let services = watch_changes(
             Api::<PartialObjectMeta<APIService>>::all(self.client.clone()),
             poked,

@@ -182,7 +182,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     {
         use futures::FutureExt;
-        let refresher = Refresher::new(client.clone(), args.discovery_refresh, catalog);
+        let refresher = Refresher::new(
+            client.clone(),
+            args.discovery_refresh,
+            catalog,
+            store.clone(),
+        );
         parts.spawn(refresher.run(poke).map(ended("discovery")));
         parts.spawn(
             ConfigurationWatcher::new(client.clone(), configuration)

@@ -176,7 +176,7 @@ impl Registration {
                 "matchPolicy": "Equivalent",
                 "timeoutSeconds": 1,
                 "rules": [{
-                    "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/scale"],
+                    "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/scale", "pods/eviction"],
                     "operations": ["CREATE", "UPDATE", "DELETE"], "scope": "*",
                 }],
                 "matchConditions": [{

@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::interest::InterestSet;
-use crate::review::Request;
+use crate::review::{Request, Resource};
 
 /// What came of an admission.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub enum Skip {
     DryRun,
     /// CONNECT.
     Operation,
-    /// Any but scale: status and the like change nothing that goes to Git.
+    /// Any but scale and the eviction of a Pod: status and the like change nothing that goes to Git.
     Subresource,
     /// No rule selects it.
     NotOfInterest,
@@ -99,19 +99,23 @@ fn judge(request: &Request<'_>, interest: &InterestSet) -> Result<Observation, S
         "DELETE" => Operation::Delete,
         _ => return Err(Skip::Operation),
     };
-    let scale = match (&*request.sub_resource, operation) {
-        ("", _) => false,
-        ("scale", Operation::Update) => true,
+    let resource = &request.resource;
+    let pod = resource.group.is_empty() && resource.resource == "pods";
+    let (scale, eviction) = match (&*request.sub_resource, operation) {
+        ("", _) => (false, false),
+        ("scale", Operation::Update) => (true, false),
+        ("eviction", Operation::Create) if pod => (false, true),
         _ => return Err(Skip::Subresource),
     };
-    let resource = &request.resource;
     let namespace = namespace(request);
-    if !interest.covers(&resource.group, &resource.resource, namespace) {
+    let covered = interest.covers(&resource.group, &resource.resource, namespace);
+    if !covered && !takes_along(request, operation, interest) {
         return Err(Skip::NotOfInterest);
     }
 
     let facts = match operation {
         _ if scale => scaled(request)?,
+        _ if eviction => evicted(request)?,
         Operation::Create => created(request)?,
         Operation::Delete => deleted(request)?,
         _ => updated(request)?,
@@ -138,6 +142,20 @@ fn judge(request: &Request<'_>, interest: &InterestSet) -> Result<Observation, S
         time: None,
         early: false,
     })
+}
+
+/// Whether objects that may be of interest go with this one, without a call: the apiserver deletes the custom resources of a CRD and
+/// the Endpoints of a Service by itself. The reverser must not take that for what somebody else asked for.
+fn takes_along(request: &Request<'_>, operation: Operation, interest: &InterestSet) -> bool {
+    let Resource {
+        group, resource, ..
+    } = &request.resource;
+    operation == Operation::Delete
+        && match (&**group, &**resource) {
+            ("apiextensions.k8s.io", "customresourcedefinitions") => true,
+            ("", "services") => interest.covers("", "endpoints", &request.namespace),
+            _ => false,
+        }
 }
 
 /// What the objects say.
@@ -224,6 +242,15 @@ fn scaled(request: &Request<'_>) -> Result<Facts, Skip> {
         base_resource_version: metadata(&old, "resourceVersion").to_owned(),
         replicas: Some(wanted),
         field_manager: field_manager::of_options(request.options),
+        ..Facts::default()
+    })
+}
+
+/// The Eviction has the name of the Pod, and nothing else that tells which it is: no uid, no version.
+fn evicted(request: &Request<'_>) -> Result<Facts, Skip> {
+    let eviction = parse(request.object)?;
+    Ok(Facts {
+        name: name(request, &eviction),
         ..Facts::default()
     })
 }

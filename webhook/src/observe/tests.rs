@@ -456,3 +456,74 @@ fn a_username_that_would_break_the_stream_is_not_sent() {
     request["userInfo"]["username"] = json!("x".repeat(MAX_OBSERVATION));
     assert_eq!(skipped(&request), Skip::Oversized);
 }
+
+fn eviction() -> Value {
+    let object = json!({"kind": "Eviction", "apiVersion": "policy/v1",
+        "metadata": {"name": "web-1", "namespace": "lab", "creationTimestamp": null}});
+    let mut eviction = request("CREATE", object, Value::Null);
+    eviction["kind"] = json!({"group": "policy", "version": "v1", "kind": "Eviction"});
+    eviction["resource"] = json!({"group": "", "version": "v1", "resource": "pods"});
+    eviction["subResource"] = json!("eviction");
+    eviction["name"] = json!("web-1");
+    eviction
+}
+
+fn interest(resource: &str) -> InterestSet {
+    v1::InterestSet {
+        generation: 1,
+        interests: vec![v1::Interest {
+            group: String::new(),
+            resource: resource.to_owned(),
+            namespace: String::new(),
+        }],
+    }
+    .into()
+}
+
+fn not_of_interest() -> Outcome {
+    Outcome::Skipped(Skip::NotOfInterest)
+}
+
+#[test]
+fn an_eviction_is_known_by_the_name_of_its_pod() {
+    let observation = observed(&eviction());
+    assert_eq!(
+        (
+            observation.resource.as_str(),
+            observation.subresource.as_str(),
+            observation.name.as_str(),
+            observation.username.as_str(),
+            observation.spec_hash.as_str(),
+        ),
+        ("pods", "eviction", "web-1", "jane@example.com", "")
+    );
+    assert_eq!(
+        judge(&eviction(), &interest("configmaps")),
+        not_of_interest()
+    );
+    let mut of_another = eviction();
+    of_another["resource"]["resource"] = json!("nodes");
+    assert_eq!(skipped(&of_another), Skip::Subresource);
+}
+
+#[test]
+fn a_definition_that_goes_is_observed_whatever_is_of_interest() {
+    let mut request = delete();
+    request["resource"] = json!({"group": "apiextensions.k8s.io", "version": "v1",
+        "resource": "customresourcedefinitions"});
+    request["namespace"] = json!("");
+    let outcome = judge(&request, &interest("configmaps"));
+    assert!(matches!(outcome, Outcome::Observed(_)), "{outcome:?}");
+    request["operation"] = json!("UPDATE");
+    request["object"] = config_map(Some(BASE), "2");
+    assert_eq!(judge(&request, &interest("configmaps")), not_of_interest());
+}
+
+#[test]
+fn a_service_that_goes_is_observed_where_its_endpoints_are_of_interest() {
+    let mut request = delete();
+    request["resource"]["resource"] = json!("services");
+    let outcome = judge(&request, &interest("endpoints"));
+    assert!(matches!(outcome, Outcome::Observed(_)), "{outcome:?}");
+    assert_eq!(judge(&request, &interest("configmaps")), not_of_interest());
+}

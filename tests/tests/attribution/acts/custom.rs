@@ -94,7 +94,7 @@ pub(super) async fn autoscaler(stage: &mut Stage) {
     stage.actor(act).delete(&first, &json!({})).await;
 }
 
-/// With the type, its objects go, and no webhook is called for them.
+/// With the type, its objects go, and no webhook is called for them. It was for whoever wanted to delete one, and was refused.
 pub(super) async fn type_goes(place: &Place) {
     let act = "removal of a CRD";
     let namespace = place.namespace("passing").await;
@@ -121,6 +121,8 @@ pub(super) async fn type_goes(place: &Place) {
                 .await
                 .is_ok()
         );
+        let refused = place.crowd.actor(act, "refused-remover").refused();
+        assert!(!refused.delete(&path, &json!({})).await.is_ok());
     }
     let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/passings.passing.test";
     let actor = place.crowd.actor(act, "remover");

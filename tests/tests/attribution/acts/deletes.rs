@@ -78,7 +78,7 @@ pub(super) async fn again_and_again(stage: &mut Stage) {
     }
 }
 
-/// No webhook hears of the delete that follows.
+/// No webhook hears of the delete that follows; of one that is refused before, it does.
 pub(super) async fn eviction(stage: &mut Stage) {
     let act = "eviction";
     // Bound to no node, by a scheduler that is not there: it goes at once.
@@ -88,10 +88,21 @@ pub(super) async fn eviction(stage: &mut Stage) {
     let path = stage.path(PODS);
     let label = json!({"metadata": {"labels": {"by": "somebody"}}});
     stage.actor(act).merge(&path, &label).await;
+    // As the eviction writes it, so that it has nothing to write before it deletes: the version stays the one that was to be deleted. In the
+    // future, as a controller takes back what is older than two minutes.
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "observedGeneration": 1, "lastTransitionTime": "2100-01-01T00:00:00Z"});
+    let status = json!({"status": {"conditions": [condition]}});
+    stage
+        .actor(act)
+        .strategic(&format!("{path}/status"), &status)
+        .await;
+    let refused = stage.actor(act).refused();
+    refused.delete(&path, &json!({})).await;
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction",
         "metadata": {"name": stage.name, "namespace": stage.namespace}});
     stage
-        .actor(act)
+        .other(act, &refused)
         .create(&format!("{path}/eviction"), &eviction)
         .await;
 }
