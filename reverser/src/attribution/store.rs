@@ -65,6 +65,8 @@ pub enum Recorded {
 /// An observation that waits, for introspection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
+    /// The object that it is about.
+    pub identity: Identity,
     /// `{group}/{version}/{resource}/{namespace}/{name}:{operation}:{specHash}`
     pub key: String,
     /// Who asked.
@@ -73,6 +75,15 @@ pub struct Pending {
     pub base: String,
     /// When the reverser got it.
     pub received: SystemTime,
+}
+
+impl Pending {
+    /// The key as far as it says nothing of the content: its hash has no secret in it, so that guesses can be tested with it.
+    #[must_use]
+    pub fn key_without_hash(&self) -> &str {
+        let end = self.key.rfind(':').map_or(0, |colon| colon + 1);
+        self.key.get(..end).unwrap_or_default()
+    }
 }
 
 pub(super) struct Held {
@@ -288,6 +299,7 @@ impl Store {
         let newest = state.held.values().rev().take(limit);
         newest
             .map(|held| Pending {
+                identity: held.observation.identity.clone(),
                 key: held.key.to_string(),
                 username: held.observation.username.to_string(),
                 base: held.observation.base.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kube::Client;
-use manifest::ClusterMade;
+use manifest::{ClusterMade, Identity};
 use proto::v1;
 use proto::v1::introspection_server::{Introspection, IntrospectionServer};
 use tonic::server::NamedService;
@@ -12,9 +12,10 @@ use tonic::transport::server::Router;
 use tonic::{Request, Response, Status};
 
 use super::explain::explain;
-use crate::attribution::Store;
+use crate::attribution::{Pending, Store};
 use crate::leadership::{Fence, Roles};
 use crate::rules::WatchKey;
+use crate::secrets::SensitiveTypes;
 use crate::status::{StatusBoard, WatchReport};
 use crate::workers::Workers;
 
@@ -39,6 +40,8 @@ pub struct Sources {
     pub fence: Arc<Fence>,
     /// What becomes of what the cluster makes for itself.
     pub cluster_made: ClusterMade,
+    /// Whose values are secret.
+    pub sensitive: SensitiveTypes,
 }
 
 /// `gitopsreverser.v1.Introspection`.
@@ -54,6 +57,18 @@ impl IntrospectionService {
         Self {
             sources,
             started: SystemTime::now(),
+        }
+    }
+
+    /// As Explain keeps the hash of a Secret to itself: whoever may look in here need not be allowed to read it.
+    fn key<'a>(&self, pending: &'a Pending) -> &'a str {
+        let Identity {
+            group, resource, ..
+        } = &pending.identity;
+        if self.sources.sensitive.contains(group, resource) {
+            pending.key_without_hash()
+        } else {
+            &pending.key
         }
     }
 
@@ -178,7 +193,7 @@ impl Introspection for IntrospectionService {
             .pending(limit)
             .into_iter()
             .map(|pending| v1::PendingAttribution {
-                key: pending.key,
+                key: self.key(&pending).to_owned(),
                 username: pending.username,
                 base_resource_version: pending.base,
                 received: Some(pending.received.into()),

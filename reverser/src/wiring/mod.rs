@@ -107,8 +107,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         resync,
         shutdown: shutdown.clone(),
     }));
+    let compile_options = args.compile_options()?;
+    let sensitive = compile_options.secrets.types.clone();
     let conductor = Conductor::new(
-        args.compile_options()?,
+        compile_options,
         Shared {
             client: client.clone(),
             store: store.clone(),
@@ -137,6 +139,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         roles: roles.clone(),
         fence: fence.clone(),
         cluster_made: args.cluster_made(),
+        sensitive,
     });
     let report = ReportService::new(
         store.clone(),

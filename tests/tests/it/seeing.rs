@@ -1,6 +1,7 @@
 //! What an operator sees of a running system: introspection over gRPC.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{ResourceQuota, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, PostParams};
 use reverser::api::GitDestination;
@@ -129,6 +130,58 @@ async fn status_watches_and_workers_tell_what_is_going_on() {
     .await;
 }
 
+/// What waits under a key that begins with this.
+async fn pending(grpcurl: &Grpcurl, key: &str) -> Value {
+    eventually(PATIENCE, || async {
+        let answer = grpcurl
+            .ask("ListPendingAttributions", json!({"limit": 1000}))
+            .await;
+        let pending = answer["pending"].as_array().unwrap();
+        let mut pending = pending.iter();
+        let found = pending.find(|p| p["key"].as_str().unwrap().starts_with(key));
+        found.cloned().ok_or_else(|| answer.to_string())
+    })
+    .await
+}
+
+/// A Secret of this namespace that a quota refuses, after the webhooks were called. The reverser's own is there already.
+async fn refuse_a_secret(lab: &Lab<'_>, name: &str) {
+    let quota = json!({"metadata": {"name": "no-more"}, "spec": {"hard": {"count/secrets": "0"}}});
+    let quotas: Api<ResourceQuota> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    let quota = serde_json::from_value(quota).unwrap();
+    quotas.create(&PostParams::default(), &quota).await.unwrap();
+    let secret = json!({"metadata": {"name": name}, "stringData": {"password": "hunter2"}});
+    let secret: Secret = serde_json::from_value(secret).unwrap();
+    let secrets: Api<Secret> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    eventually(PATIENCE, || async {
+        match secrets.create(&dry, &secret).await {
+            Ok(_) => Err("the quota is not in force".to_owned()),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+    let refused = secrets.create(&PostParams::default(), &secret).await;
+    refused.unwrap_err();
+}
+
+/// Whoever may look in here need not be allowed to read it, and a hash without a key tells a good guess from a bad one.
+#[tokio::test]
+async fn an_observation_of_a_secret_that_is_pending_tells_nothing_of_its_values() {
+    let lab = Lab::shared("pending-secret")
+        .await
+        .watching(&["secrets"])
+        .await;
+    let grpcurl = grpcurl(&lab).await;
+    refuse_a_secret(&lab, "guess").await;
+    let key = format!("/v1/secrets/{}/guess:", lab.namespace);
+    let pending = pending(&grpcurl, &key).await;
+    assert_eq!(pending["key"], format!("{key}CREATE:"));
+}
+
 #[tokio::test]
 async fn an_observation_of_a_refused_write_is_pending() {
     let lab = Lab::shared("pending").await.watching(&["configmaps"]).await;
@@ -149,19 +202,7 @@ async fn an_observation_of_a_refused_write_is_pending() {
         .await
         .unwrap_err();
     let key = format!("/v1/configmaps/{}/{refused}:", lab.namespace);
-    let pending = eventually(PATIENCE, || async {
-        let answer = grpcurl
-            .ask("ListPendingAttributions", json!({"limit": 1000}))
-            .await;
-        answer["pending"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|p| p["key"].as_str().unwrap().starts_with(&key))
-            .cloned()
-            .ok_or_else(|| answer.to_string())
-    })
-    .await;
+    let pending = pending(&grpcurl, &key).await;
     assert_eq!(pending["username"], "denied");
     assert_eq!(pending["baseResourceVersion"], "");
     assert!(pending["received"].is_string());
