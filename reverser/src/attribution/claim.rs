@@ -156,11 +156,7 @@ impl Store {
             if doubtful {
                 attribution = Attribution::None(Miss::Unconfirmed);
             } else if chance == Chance::MoreToCome && sighting.may_have_rivals() {
-                let by_bytes = state
-                    .held
-                    .get(&winner)
-                    .is_some_and(|held| join::same_bytes(sighting, &held.observation));
-                claim = Some(Claim::new(sighting, by_bytes, state.witness.era()));
+                claim = Some(Claim::new(sighting, state.witness.era()));
                 self.credited.notify_one();
             }
             if !state.is_recalled(winner) {
@@ -492,7 +488,7 @@ fn answered(sighting: &Sighting, held: &Held) -> bool {
 fn is_rival(claim: &Claim, credited: &Attribution, late: &Observation) -> bool {
     match credited {
         Attribution::Exact(who) | Attribution::Content(who) => {
-            join::is_rival(&claim.sighting, claim.by_bytes, &who.username, late)
+            join::is_rival(&claim.sighting, &who.username, late)
         }
         Attribution::None(_) => false,
     }

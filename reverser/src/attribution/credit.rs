@@ -46,8 +46,6 @@ impl Credit {
 pub(super) struct Claim {
     /// Only what rivals are compared with.
     pub(super) sighting: Box<Sighting>,
-    /// The one who got it asked for these very bytes.
-    pub(super) by_bytes: bool,
     /// What is gone, where something is.
     pub(super) removed: Option<Removed>,
     pub(super) credit: Credit,
@@ -62,7 +60,7 @@ impl PartialEq for Claim {
 impl Eq for Claim {}
 
 impl Claim {
-    pub(super) fn new(sighting: &Sighting, by_bytes: bool, era: Era) -> Self {
+    pub(super) fn new(sighting: &Sighting, era: Era) -> Self {
         let removed =
             (sighting.operation == Operation::Delete).then(|| Removed::object(&sighting.identity));
         let mut sighting = sighting.clone();
@@ -78,7 +76,6 @@ impl Claim {
         }
         Self {
             sighting: Box::new(sighting),
-            by_bytes,
             removed,
             credit: Credit {
                 rivalled: Arc::default(),

@@ -8,7 +8,9 @@
 //!   on the new version.
 //! - Every attempt to create has a uid of its own.
 //! - What is admitted is what is stored, `metadata.managedFields` included, in the version in
-//!   which the client wrote. Read at another version the content differs; managedFields don't.
+//!   which the client wrote. Read at another version the content differs; managedFields don't. What the apiserver changes
+//!   later, or on reading (the labels of a Job, a field of a Service that becomes an ExternalName), is no part of the canonical
+//!   content: a test compares every kind that is served.
 //!
 //! So **exact** looks at the admissions on precisely the version that was replaced, and takes
 //! those that would have led to what is there now. If those are of one user, it was that user.
@@ -20,8 +22,8 @@
 //!
 //! # What can't be told apart
 //! A write that never reached the sidecar, beside an admission that was refused later, both on
-//! one version with the same bytes (or, where only managedFields can be compared, by one manager
-//! in one second): the refused one is credited. After a gap the version can't be compared
+//! one version with the same bytes (or, where it was asked for in another served version and only managedFields can be compared,
+//! by one manager in one second): the refused one is credited. After a gap the version can't be compared
 //! either, and a scale only by its replicas.
 //!
 //! Nor a delete that was asked for from one that is not admitted: what may have caused one of those is not a candidate here, and
@@ -147,19 +149,16 @@ fn decide_update(sighting: &Sighting, candidates: &[&Observation], rivals: &[usi
             },
         );
     }
-    // Bytes alone prove nothing where the managedFields differ: they are stored as they were admitted.
-    let by_fields = rivals().filter(|&i| fields(i) == Fields::Equal);
+    // Bytes alone prove nothing where the managedFields differ: they are stored as they were admitted. Nor do equal managedFields
+    // where the bytes could be compared, and differ.
+    let by_fields =
+        rivals().filter(|&i| fields(i) == Fields::Equal && other_version(sighting, candidates[i]));
     one_user(candidates, by_fields).map_or_else(Decision::from, Decision::Exact)
 }
 
 /// Whether an observation that comes late speaks against the one who was credited: it is another
 /// user's, and would have been chosen as well. In doubt it does.
-pub(super) fn is_rival(
-    sighting: &Sighting,
-    by_bytes: bool,
-    credited: &str,
-    late: &Observation,
-) -> bool {
+pub(super) fn is_rival(sighting: &Sighting, credited: &str, late: &Observation) -> bool {
     if &*late.username == credited {
         return false;
     }
@@ -170,8 +169,8 @@ pub(super) fn is_rival(
         (_, Write::Eviction) => false,
         (_, _) if sighting.operation == Operation::Delete => false,
         (Some(_), _) => {
-            let converted = other_version(sighting, late) || !by_bytes;
-            (bytes && fields != Fields::Differ) || (fields == Fields::Equal && converted)
+            let converted = fields == Fields::Equal && other_version(sighting, late);
+            (bytes && fields != Fields::Differ) || converted
         }
         (None, Write::Scale(_)) => true,
         (None, _) => fields == Fields::Equal || (bytes && fields != Fields::Differ),

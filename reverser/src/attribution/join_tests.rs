@@ -73,6 +73,26 @@ fn a_write_at_another_version_is_known_by_its_managed_fields() {
     assert_eq!(decided(&sighting, &[alice, native]), Decision::Ambiguous);
 }
 
+/// Alice was refused; whoever wrote these bytes with the same manager in the same second was not seen.
+#[test]
+fn equal_managed_fields_prove_nothing_beside_other_bytes_at_the_same_version() {
+    let mut sighting = updated("5", "k: b");
+    sighting.managed_fields_hash = Some(hash("m"));
+    let refused = managed(update("alice", "5", "k: a"), "m");
+    assert_eq!(
+        decided(&sighting, std::slice::from_ref(&refused)),
+        Decision::Unseen
+    );
+    // Nor do they speak against who wrote in another version.
+    let writer = at_v2(managed(update("bob", "5", "k: b as v2"), "m"));
+    assert_eq!(
+        decided(&sighting, &[refused.clone(), writer]),
+        Decision::Exact(1)
+    );
+    assert!(!is_rival(&sighting, "bob", &refused));
+    assert!(is_rival(&sighting, "bob", &at_v2(refused)));
+}
+
 #[test]
 fn equal_managed_fields_do_not_make_a_lost_race_a_rival() {
     let mut sighting = updated("5", "x");

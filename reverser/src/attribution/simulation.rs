@@ -99,6 +99,8 @@ struct Attempt {
     base: String,
     delete: bool,
     scale: bool,
+    /// Asked for at the version that is not watched.
+    v2: bool,
     content: Content,
     fields: Fields,
     stored: bool,
@@ -316,6 +318,7 @@ impl World {
             base,
             delete,
             scale,
+            v2,
             content: content.clone(),
             fields: fields.clone(),
             stored: !refused,
@@ -535,7 +538,8 @@ impl World {
                 && x.delete == t.delete
                 && (x.delete
                     || x.content == t.content
-                    || x.fields == t.fields
+                    // Contents of another version can't be compared.
+                    || (x.v2 || sighting.base.is_none()) && x.fields == t.fields
                     || sighting.base.is_none()
                         && x.scale
                         && x.content.replicas == t.content.replicas)
