@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use git2::Oid;
 
 use super::credentials::Credentials;
 use super::error::EngineError;
 use super::fetch::{self, Tips};
+use super::foreign::Foreign;
 use super::permit::{Denied, Permit};
 use super::read::FolderCache;
 use super::resume::Resumed;
@@ -67,6 +69,8 @@ pub struct Engine {
     /// Folders whose marker somebody else has changed, since that was asked last.
     pub(super) taken: BTreeSet<String>,
     pub(super) folders: RefCell<FolderCache>,
+    pub(super) foreign: Foreign,
+    pub(super) opened: Instant,
     size_at_opening: u64,
     permit: Option<Arc<dyn Permit>>,
 }
@@ -108,10 +112,13 @@ impl Engine {
                     &options,
                 )
             }
-            Ok(engine) if engine.is_overgrown() => Self::open_in(
-                Store::create(&options.work_dir, &options.url, &options.branch)?,
-                &options,
-            ),
+            Ok(overgrown) if overgrown.is_overgrown() => {
+                let fresh = Store::create(&options.work_dir, &options.url, &options.branch)?;
+                let mut engine = Self::open_in(fresh, &options)?;
+                // What was found goes with the clone otherwise.
+                engine.foreign = overgrown.foreign;
+                Ok(engine)
+            }
             outcome => outcome,
         }
     }
@@ -126,11 +133,14 @@ impl Engine {
             resumed: Resumed::default(),
             taken: BTreeSet::new(),
             folders: RefCell::default(),
+            foreign: Foreign::default(),
+            opened: Instant::now(),
             size_at_opening: 0,
             permit: None,
         };
         let tips = engine.fetch()?;
         engine.resume(tips)?;
+        engine.find_foreign()?;
         let Resumed { kept, dropped } = engine.resumed;
         if kept + dropped > 0 {
             let (repository, branch) = (&options.url, &options.branch);

@@ -12,6 +12,7 @@ pub mod url;
 mod commit;
 mod directory;
 mod fetch;
+mod foreign;
 mod known_hosts;
 mod object;
 mod objects;

@@ -47,6 +47,10 @@ impl Engine {
         if let Some(last) = pushed {
             // Killed after a push and before it was recorded: what the remote has is not pushed again.
             found.drain(..=last);
+            if base.is_some() && self.store.settled() == base {
+                // On what was ours, nothing but ours.
+                self.store.note_settled(tips.base)?;
+            }
             self.store.stands_on(tips.base)?;
         } else if base != tips.base {
             return self.resume_on_moved(found, base, tips);

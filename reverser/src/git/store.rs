@@ -23,6 +23,9 @@ pub(super) const LOCAL_REF: &str = "GITOPS_REVERSER_LOCAL";
 /// What the remote has and the clone too: fetches tell it to the server.
 const KNOWN_REF: &str = "refs/gitops-reverser/known";
 
+/// A commit of the remote's at which nothing in our folders was somebody else's.
+const SETTLED_REF: &str = "GITOPS_REVERSER_SETTLED";
+
 /// Compressed objects that may be in memory before they are written as a pack, in bytes.
 const MAX_DRAFT: usize = 8 << 20;
 
@@ -146,6 +149,23 @@ impl Store {
         self.recorded = recorded;
         // Last: as long as the record takes packs for ours alone, no fetch may rely on them.
         self.point(KNOWN_REF, base)
+    }
+
+    /// Notes that nothing in our folders is somebody else's at this commit.
+    pub(super) fn note_settled(&self, commit: Option<Oid>) -> Result<(), EngineError> {
+        if self.noted().is_some_and(|noted| Some(noted) == commit) {
+            return Ok(());
+        }
+        self.point(SETTLED_REF, commit)
+    }
+
+    /// What was noted last, where it can be read still.
+    pub(super) fn settled(&self) -> Option<Oid> {
+        self.noted().filter(|commit| self.has_commit(*commit))
+    }
+
+    fn noted(&self) -> Option<Oid> {
+        self.repository.refname_to_id(SETTLED_REF).ok()
     }
 
     fn point(&self, name: &str, commit: Option<Oid>) -> Result<(), EngineError> {

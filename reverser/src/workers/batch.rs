@@ -121,8 +121,9 @@ fn effective(
         }
         Some(Unsettled::Found(mut sighting)) => {
             sighting.operation = change.operation;
-            if let found @ (Attribution::Exact(_) | Attribution::Content(_)) =
-                store.recall(&sighting)
+            if !overlay.engine.is_foreign(&change.path)
+                && let found @ (Attribution::Exact(_) | Attribution::Content(_)) =
+                    store.recall(&sighting)
             {
                 change.attribution = found;
             }
@@ -206,7 +207,11 @@ fn swept(
             changes.extend(hidden(overlay, sweep, orphan.path, identity, &text));
             continue;
         }
-        let attribution = deleter(sweep, &orphan.path, &identity, &text, store);
+        let attribution = if overlay.engine.is_foreign(&orphan.path) {
+            Attribution::None(Miss::Reconciled)
+        } else {
+            deleter(sweep, &orphan.path, &identity, &text, store)
+        };
         overlay.changed.insert(orphan.path.clone(), None);
         changes.push(Change {
             destination: sweep.destination.key.clone(),

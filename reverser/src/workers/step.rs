@@ -78,6 +78,8 @@ pub(super) struct Work {
     /// Each base folder's tree as our last commit left it. Another one at the tip means that
     /// somebody else wrote to it, or that commits of ours are lost with their clone.
     folders: HashMap<String, Option<Oid>>,
+    /// Folders of which everything live is at the remote, and nothing else since then that we know of.
+    complete: BTreeSet<String>,
     /// So much waits for the remote that no more is committed; told once.
     held_back: bool,
     /// The remote is to be asked whether the branch has moved, and has not answered yet.
@@ -194,6 +196,8 @@ impl Work {
         self.forget_values(plan)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
+        self.complete
+            .retain(|folder| plan.iter().any(|d| d.base_folder == *folder));
         self.notice_moved(plan, found);
         self.look_again(context, plan, found)?;
         if self.check {
@@ -232,10 +236,26 @@ impl Work {
         // Also when it failed: our commits may stand on somebody else's by now.
         self.notice_moved(plan, found);
         pushed?;
+        self.note_settled(plan)?;
         if self.engine.as_ref().is_some_and(Engine::is_overgrown) {
             self.engine = None;
         }
         Ok(())
+    }
+
+    /// Once nothing in our folders is left of what others did there, a later process need not wonder who it was.
+    fn note_settled(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
+        let (claims, complete) = (&self.claims, &self.complete);
+        let is_settled = |d: &Arc<DestinationPlan>| {
+            let refused = claims.get(&d.key).is_some_and(|(_, held)| !held);
+            refused || d.selections.is_empty() || complete.contains(&d.base_folder)
+        };
+        match &mut self.engine {
+            Some(engine) if !engine.has_unpushed() && plan.iter().all(is_settled) => {
+                engine.note_settled()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the remote has to take something before more is committed.
@@ -354,6 +374,7 @@ impl Work {
                 .is_some_and(|was| self.folders.get(folder) != Some(was))
             {
                 self.claims.remove(&destination.key);
+                self.complete.remove(folder);
                 found.moved.push(destination.key.clone());
             }
         }
@@ -614,6 +635,7 @@ impl Work {
             // Under a newer one everything may have to be written anew; it is listed again in any case.
             if latest.contains(&destination) {
                 context.board.settled(&key);
+                self.complete.insert(destination.base_folder.clone());
             }
         }
         Ok(())

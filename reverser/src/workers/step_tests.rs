@@ -5,9 +5,10 @@ use prometheus::{IntCounter, Registry};
 
 use super::super::BatchLimits;
 use super::super::fixtures::{everywhere, write};
-use super::super::queue::{Sweep, Unit, Write};
+use super::super::queue::{Sweep, Unit, Unsettled, Write};
 use super::*;
 use crate::attribution::{AttributionMetrics, Limits, Observation, Write as Admitted};
+use crate::change::{Miss, Operation, Sighting};
 use crate::fingerprint::Fingerprint;
 use crate::git::Denied;
 use crate::git::testing::{Bed, git};
@@ -494,11 +495,102 @@ fn what_no_rule_selects_any_more_is_not_written() {
     assert!(authors.iter().any(|author| author == "dave"), "{authors:?}");
 }
 
+/// What a first list found of an object, of which somebody is known to have asked for just that.
+fn found(bench: &Bench, name: &str, content: &str, username: &str) -> Item {
+    let mut found = write(&bench.plan[0], name, content, "");
+    found.change.cause = Cause::Seed;
+    found.change.attribution = Attribution::None(Miss::Reconciled);
+    let spec_hash = SpecHash::of(content.as_bytes());
+    let identity = found.change.identity.clone();
+    bench.context.store.record(Observation {
+        identity: identity.clone(),
+        uid: name.to_owned(),
+        write: Admitted::Update(spec_hash),
+        base: "1".to_owned(),
+        managed_fields_hash: None,
+        username: username.into(),
+        field_manager: String::new(),
+        time: std::time::SystemTime::UNIX_EPOCH,
+        early: false,
+    });
+    found.unsettled = Some(Unsettled::Found(Box::new(Sighting {
+        identity,
+        uid: name.to_owned(),
+        operation: Operation::Update,
+        base: None,
+        version: "2".to_owned(),
+        spec_hash,
+        managed_fields_hash: None,
+        scaled_to: None,
+    })));
+    Item::Write(Box::new(found))
+}
+
+/// With `one` and `two` in Git, and all of it known to be ours.
+fn complete() -> Bench {
+    let mut bench = Bench::new(UnpushedLimits::default());
+    bench.change("one", "1", "carol");
+    bench.change("two", "1", "carol");
+    let listed = Item::Listed(bench.plan[0].clone());
+    bench.context.queue.push(listed);
+    bench.rounds_until_all_is_pushed();
+    bench
+}
+
+impl Bench {
+    /// Started again, it finds `one` with this content, that somebody asked for. Whose commit that is.
+    fn author_after_a_restart(&mut self, content: &str) -> String {
+        self.work = Work::default();
+        let found = found(self, "one", content, "alice");
+        self.context.queue.push(found);
+        self.rounds_until_all_is_pushed();
+        assert_eq!(self.content("one"), content);
+        self.bed.log("main", "%an").pop().unwrap()
+    }
+}
+
+#[test]
+fn after_a_restart_who_changed_the_cluster_is_named_and_who_would_only_undo_a_change_of_git_is_not()
+{
+    let one = "live/v1/configmaps/lab/one.yaml";
+    let two = "live/v1/configmaps/lab/two.yaml";
+    assert_eq!(complete().author_after_a_restart("2"), "alice");
+
+    let mut edited = complete();
+    edited.bed.somebody_pushes("main", &[(one, Some("theirs"))]);
+    assert_eq!(edited.author_after_a_restart("1"), "bot");
+
+    // Of another file, that says nothing.
+    let mut beside = complete();
+    beside.bed.somebody_pushes("main", &[(two, Some("theirs"))]);
+    assert_eq!(beside.author_after_a_restart("2"), "alice");
+
+    // Noticed, and built upon, but not put right yet.
+    let mut noticed = complete();
+    noticed
+        .bed
+        .somebody_pushes("main", &[(one, Some("theirs"))]);
+    noticed.change("two", "2", "bob");
+    noticed.rounds_until_all_is_pushed();
+    assert_eq!(noticed.author_after_a_restart("1"), "bot");
+
+    // With the clone went what was known of it.
+    let mut forgotten = complete();
+    std::fs::remove_dir_all(forgotten.bed.work_dir()).unwrap();
+    assert_eq!(forgotten.author_after_a_restart("2"), "bot");
+
+    // Nobody has written to it yet.
+    let mut new = Bench::new(UnpushedLimits::default());
+    assert_eq!(new.author_after_a_restart("1"), "alice");
+}
+
 /// What becomes of a file, of which somebody has asked to delete the object.
 struct Swept {
     resource: &'static str,
     /// Under which name the file stands.
     file: &'static str,
+    /// Somebody puts the file into Git, and not the cluster's change.
+    restored: bool,
     /// In the plan that has the file swept.
     selected: &'static [&'static str],
     policy: SecretPolicy,
@@ -522,8 +614,19 @@ impl Swept {
             name: "x".to_owned(),
             ..written.change.identity.clone()
         };
-        bench.context.queue.push(Item::Write(Box::new(written)));
+        let file = written.change.path.clone();
+        let listed = Item::Listed(bench.plan[0].clone());
+        if self.restored {
+            written.change.content = None;
+        }
+        for item in [Item::Write(Box::new(written)), listed] {
+            bench.context.queue.push(item);
+        }
         bench.rounds_until_all_is_pushed();
+        if self.restored {
+            bench.bed.somebody_pushes("main", &[(&file, Some(text))]);
+            bench.work = Work::default();
+        }
         bench.context.store.record(Observation {
             identity: asked_for,
             uid: "u".to_owned(),
@@ -574,6 +677,7 @@ fn a_file_that_is_swept_is_deleted_by_who_deleted_its_object_and_else_by_nobody(
     let deleted = || Swept {
         resource: "configmaps",
         file: "x",
+        restored: false,
         selected: &["configmaps"],
         policy: SecretPolicy::Plain,
         version: "v1",
@@ -612,9 +716,13 @@ fn a_file_that_is_swept_is_deleted_by_who_deleted_its_object_and_else_by_nobody(
             file: "copy",
             ..deleted()
         },
+        Swept {
+            restored: true,
+            ..deleted()
+        },
     ];
     let authors = lives.each_ref().map(Swept::author);
-    assert_eq!(authors, ["bot none"; 5]);
+    assert_eq!(authors, ["bot none"; 6]);
 }
 
 #[test]

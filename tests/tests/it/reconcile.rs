@@ -425,3 +425,44 @@ async fn types_that_go_leave_no_watch_no_task_and_no_connection() {
     eprintln!("gone: {before:?} before, {during:?} meanwhile");
     reverser.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_restart_names_nobody_for_undoing_what_somebody_did_in_git() {
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Options::default()).await.unwrap();
+    let lab = Lab::on(&plane, "undone")
+        .await
+        .watching(&["configmaps"])
+        .await;
+    for name in ["edited", "restored", "changed"] {
+        create(&lab.maps("carol"), &map(name, "k", "1")).await;
+        lab.holds(name, "k", "1").await;
+    }
+    let before = lab.repo.file(&lab.path("restored")).unwrap();
+    set(&lab.maps("alice"), "edited", "k", "2").await;
+    delete(&lab.maps("alice"), "restored").await;
+    lab.holds("edited", "k", "2").await;
+    lab.lacks("restored").await;
+
+    // The sidecar lives, and tells of the last minute again.
+    reverser.kill9_reverser();
+    lab.repo.remove_stale_locks();
+    lab.repo
+        .commit_as_outsider(&lab.path("edited"), "edited: by hand\n");
+    lab.repo.commit_as_outsider(&lab.path("restored"), before);
+    set(&lab.maps("bob"), "changed", "k", "2").await;
+    reverser.restart_reverser().await.unwrap();
+    lab.holds("edited", "k", "2").await;
+    lab.lacks("restored").await;
+    lab.holds("changed", "k", "2").await;
+    for (name, author, tier) in [
+        ("edited", "GitOps Reverser", "none"),
+        ("restored", "GitOps Reverser", "none"),
+        ("changed", "bob", "content"),
+    ] {
+        let last = lab.versions(&lab.path(name)).pop().unwrap();
+        let found = (last.author_name.as_str(), last.trailer("Attribution"));
+        assert_eq!(found, (author, Some(tier)), "{name}");
+    }
+    reverser.stop().await.unwrap();
+}
