@@ -30,6 +30,28 @@ impl Engine {
         Ok(taken)
     }
 
+    /// The files that commits write which are not pushed, of each of their versions the blob.
+    ///
+    /// # Errors
+    /// Where the clone can't be read.
+    pub fn unpushed_files(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeSet<(String, Oid)>, EngineError> {
+        let mut all = BTreeSet::new();
+        for made in &self.unpushed {
+            let CommitText { tree, parent, .. } = self.store.read_commit(made.commit)?;
+            let before = parent.map(|parent| self.tree_of(parent)).transpose()?;
+            let written = compare(&self.store, before, Some(tree))?.files.into_iter();
+            let written = written.filter_map(|(path, blob)| {
+                let path = String::from_utf8(path).ok()?;
+                blob.filter(|_| is_wanted(&path)).map(|blob| (path, blob))
+            });
+            all.extend(written);
+        }
+        Ok(all)
+    }
+
     /// Our commits but for those that change one of these folders.
     ///
     /// # Errors

@@ -73,6 +73,8 @@ pub(super) struct Work {
     unpushed: Unpushed,
     /// Folders whose marker was looked at, with the plan it was judged by.
     claims: Claims,
+    /// By which plan the commits that wait were found to show no more than is wanted.
+    judged: Option<WorkerPlan>,
     /// The tip was heard from the remote in this round.
     fresh: bool,
     /// Each base folder's tree as our last commit left it. Another one at the tip means that
@@ -190,10 +192,9 @@ impl Work {
     ) -> Result<(), RoundError> {
         // A round begins with what may be a replay, in opening the clone or in looking what the remote has.
         context.permit.check()?;
-        if self.open(context, options)? {
-            self.forget_resumed_values(context, plan)?;
-        }
+        self.open(context, options)?;
         self.forget_values(plan)?;
+        self.forget_shown_values(context, plan)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
         self.complete
@@ -231,6 +232,7 @@ impl Work {
             // What is to be hidden by now must not be pushed because the round is an older one.
             let latest = context.latest.borrow().clone();
             self.forget_values(&latest)?;
+            self.forget_shown_values(context, &latest)?;
         }
         let pushed = self.push(context, plan);
         // Also when it failed: our commits may stand on somebody else's by now.
@@ -273,8 +275,7 @@ impl Work {
         at_bound
     }
 
-    /// Whether the clone was opened just now.
-    fn open(&mut self, context: &Context, options: EngineOptions) -> Result<bool, EngineError> {
+    fn open(&mut self, context: &Context, options: EngineOptions) -> Result<(), EngineError> {
         self.fresh = false;
         match &mut self.engine {
             Some(engine) => engine.set_options(options),
@@ -285,30 +286,31 @@ impl Work {
                 // Refusals stay, to be looked at again.
                 self.claims.retain(|_, (_, held)| !*held);
                 self.fresh = true;
-                return Ok(true);
+                self.judged = None;
             }
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// The same for what an earlier process has committed and not pushed: under which policy, its files tell. Everything is compared
-    /// afresh anyway.
-    fn forget_resumed_values(
+    /// The same by the commits themselves, whenever there is another plan than they were judged by: also of an earlier process, of a
+    /// destination that is gone, and of a folder that somebody else has written to since. Everything is compared afresh then.
+    fn forget_shown_values(
         &mut self,
         context: &Context,
         plan: &[Arc<DestinationPlan>],
     ) -> Result<(), EngineError> {
-        let Some(engine) = self.engine.as_mut().filter(|e| e.has_unpushed()) else {
+        if self.judged.as_deref() == Some(plan) {
             return Ok(());
-        };
-        for destination in plan {
-            if sweep::shows_values(engine, destination)? {
-                let commits = engine.unpushed();
-                warn!(branch = %context.key, destination = %destination.key, commits,
-                    "dropped what was not pushed: it shows Secrets to more than its policy does now");
-                return engine.drop_unpushed();
-            }
         }
+        if let Some(engine) = self.engine.as_mut().filter(|e| e.has_unpushed())
+            && sweep::shows_values(engine, plan)?
+        {
+            let commits = engine.unpushed();
+            warn!(branch = %context.key, commits, "dropped what was not pushed: it shows Secrets to more than is wanted now");
+            engine.drop_unpushed()?;
+            self.unpushed = Unpushed::default();
+        }
+        self.judged = Some(plan.to_vec());
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 //! Folders are computed from what is selected, and a file is judged by whether its path is that of
 //! a live object; a path is never read as an identity. What an orphan was, its content says.
 
+use std::sync::Arc;
+
 use manifest::Identity;
 
 use super::queue::{Sweep, Unit};
@@ -11,6 +13,7 @@ use crate::change::Operation;
 use crate::fingerprint::Fingerprint;
 use crate::git::{Engine, EngineError};
 use crate::rules::{DestinationPlan, TypeSelection};
+use crate::secrets::{Recipients, SensitiveTypes};
 
 /// A file that nothing live stands behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,32 +145,69 @@ fn listed(
     Ok(orphans)
 }
 
-/// Whether some file of the destination shows values to somebody who is not to read them: it was written under another policy.
+/// Whether a commit that waits for the remote shows values to somebody who is not to read them, in whatever it wrote and be it
+/// gone again: it was made under another policy. Where no destination is left that wants the file, none has asked for values in the
+/// clear.
 pub(super) fn shows_values(
     engine: &Engine,
-    destination: &DestinationPlan,
+    plan: &[Arc<DestinationPlan>],
 ) -> Result<bool, EngineError> {
-    let folder = &destination.base_folder;
-    for (group, resource) in destination.secrets.types.iter() {
-        for version in engine.list_directories(&manifest::group_directory(folder, group))? {
-            let directory = manifest::type_directory(folder, group, &version, resource);
-            // Values are the same wherever the object is.
-            let identity = Identity {
-                group: group.to_owned(),
-                version,
-                resource: resource.to_owned(),
-                namespace: String::new(),
-                name: String::new(),
-            };
-            for file in engine.list_files(&directory)? {
-                let text = engine.read(&file.path)?.unwrap_or_default();
-                if destination.is_shown_by(&identity, &text) {
-                    return Ok(true);
-                }
+    // The same for all of them.
+    let Some(secrets) = plan.first().map(|any| &any.secrets) else {
+        return Ok(false);
+    };
+    let is_sensitive = |path: &str| sensitive(&secrets.types, path).is_some();
+    for (path, blob) in engine.unpushed_files(is_sensitive)? {
+        let Some(identity) = sensitive(&secrets.types, &path) else {
+            continue;
+        };
+        let text = engine.read_blob(blob)?;
+        let shows = match plan.iter().find(|d| is_within(&path, &d.base_folder)) {
+            Some(destination) => destination.is_shown_by(&identity, &text),
+            None => {
+                let nobody = Recipients::default();
+                secrets.is_as_wanted(SecretPolicy::Plain, &nobody, &identity, &text)
             }
+        };
+        if shows {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// What of sensitive type the file would be, whatever the folder of its destination. A type's values are the same wherever the object is.
+fn sensitive(types: &SensitiveTypes, path: &str) -> Option<Identity> {
+    let segments: Vec<&str> = path.split('/').collect();
+    // The resource, perhaps a namespace, and the file.
+    let places = [2, 3].map(|back| segments.len().checked_sub(back));
+    let is_of = |group: &str, resource: &str, at: usize| {
+        let (Some(version), found) = (at.checked_sub(1), segments[at]) else {
+            return None;
+        };
+        let is_group = if group.is_empty() {
+            manifest::is_api_version(segments[version])
+        } else {
+            let before = version.checked_sub(1).map(|at| segments[at]);
+            before == Some(&group_segment(group))
+        };
+        (is_group && found == manifest::encode_segment(resource)).then(|| Identity {
+            group: group.to_owned(),
+            version: segments[version].to_owned(),
+            resource: resource.to_owned(),
+            namespace: String::new(),
+            name: String::new(),
+        })
+    };
+    types.iter().find_map(|(group, resource)| {
+        let places = places.into_iter().flatten();
+        places.into_iter().find_map(|at| is_of(group, resource, at))
+    })
+}
+
+fn is_within(path: &str, folder: &str) -> bool {
+    let rest = path.strip_prefix(folder);
+    folder.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Files of our path grammar whose type or namespace no rule selects.
@@ -232,7 +272,6 @@ fn group_segment(group: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::Arc;
 
     use super::*;
     use crate::change::Cause;
@@ -314,6 +353,34 @@ mod tests {
                     .map(|path| Fingerprint::of(path.as_bytes()))
                     .collect::<HashSet<_>>(),
             ),
+        }
+    }
+
+    #[test]
+    fn a_file_of_secret_values_is_known_by_its_path_in_any_folder() {
+        let types = ["tokens.example.com".parse().unwrap()];
+        let types: SensitiveTypes = types.into_iter().collect();
+        let resource = |path: &str| sensitive(&types, path).map(|it| it.resource);
+        for path in [
+            "v1/secrets/lab/one.yaml",
+            "live/v1/secrets/lab/one.yaml",
+            "a/b/c/v1/secrets/lab/one.yaml",
+        ] {
+            assert_eq!(resource(path).as_deref(), Some("secrets"), "{path}");
+        }
+        for path in [
+            "live/example.com/v1/tokens/lab/one.yaml",
+            "example.com/v1/tokens/one.yaml",
+        ] {
+            assert_eq!(resource(path).as_deref(), Some("tokens"), "{path}");
+        }
+        for path in [
+            "README.md",
+            "secrets/one.yaml",
+            "live/v1/configmaps/secrets/one.yaml",
+            "live/other.com/v1/tokens/lab/one.yaml",
+        ] {
+            assert_eq!(resource(path), None, "{path}");
         }
     }
 

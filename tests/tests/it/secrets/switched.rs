@@ -93,3 +93,46 @@ async fn what_is_asked_for_while_a_worker_waits_for_git_is_done_before_it_is_sai
     lab.repo.fsck().unwrap();
     reverser.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_not_pushed_of_a_destination_that_is_gone_never_is() {
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Options::default()).await.unwrap();
+    let lab = Lab::on(&plane, "withheld")
+        .await
+        .watching(&["configmaps", "secrets"])
+        .await;
+    lab.policy("Plain").await;
+    lab.destination("second", json!({"baseFolder": SECOND}))
+        .await;
+    let rule =
+        json!({"destinationRef": {"name": "second"}, "rules": [{"resources": ["configmaps"]}]});
+    lab.apply::<WatchRule>("second", rule).await.unwrap();
+    lab.ready::<GitDestination>("second").await;
+    lab.write_secret("alice", "one", "1").await;
+    lab.secret_file("one", note("1")).await;
+
+    // Committed, and refused by the server.
+    lab.repo
+        .install_hook("pre-receive", "#!/bin/sh\necho no >&2\nexit 1\n");
+    lab.apply_secret("bob", "one", secret("one", [VALUES[2], VALUES[1]], "2"))
+        .await;
+    lab.condition::<GitDestination>("all", |ready| ready["status"] == "False")
+        .await;
+    reverser.kill9_reverser();
+    let destinations: Api<GitDestination> = Api::namespaced(lab.client.clone(), &lab.namespace);
+    let deleted = destinations.delete("all", &DeleteParams::default()).await;
+    deleted.unwrap();
+    lab.repo.remove_hook("pre-receive");
+    reverser.restart_reverser().await.unwrap();
+    create(&lab.maps("alice"), &map("later", "k", "v")).await;
+    let later = lab.path("later").replace(FOLDER, SECOND);
+    eventually(PATIENCE, || async {
+        lab.repo.file(&later).ok_or("it is not there")
+    })
+    .await;
+    let objects = lab.repo.git(&EVERY_OBJECT).unwrap();
+    assert!(objects.contains(&BASE64.encode(VALUES[0])));
+    assert!(!objects.contains(&BASE64.encode(VALUES[2])));
+    reverser.stop().await.unwrap();
+}
