@@ -7,6 +7,7 @@ use git2::Oid;
 
 use super::engine::Engine;
 use super::error::EngineError;
+use super::path::is_within;
 use super::tree::compare;
 
 /// How long that is of interest. What happened in the cluster before is remembered by then by nobody: a minute by the
@@ -38,12 +39,9 @@ impl Engine {
     /// who changed it there.
     #[must_use]
     pub fn is_foreign(&self, path: &str) -> bool {
-        let within = |folder: &String| {
-            let rest = path.strip_prefix(folder.as_str());
-            folder.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
-        };
+        let mut folders = self.foreign.folders.iter();
         self.opened.elapsed() < REMEMBERED
-            && (self.foreign.files.contains(path) || self.foreign.folders.iter().any(within))
+            && (self.foreign.files.contains(path) || folders.any(|folder| is_within(path, folder)))
     }
 
     /// Compares the remote's tip with what was noted; a folder of ours of which nothing was noted can't be told anything of.

@@ -54,7 +54,7 @@ pub use fetch::RefreshOutcome;
 pub(crate) use limits::make_private_directory;
 pub use object::blob_id;
 pub use path::PathError;
-pub(crate) use path::check as check_path;
+pub(crate) use path::{check as check_path, is_within};
 pub use permit::{Denied, Permit};
 pub use probe::probe;
 pub use push::PushOutcome;

@@ -24,6 +24,12 @@ pub enum PathError {
     Conflict(String),
 }
 
+/// Whether a path is below a folder; the empty folder is the root.
+pub(crate) fn is_within(path: &str, folder: &str) -> bool {
+    let rest = path.strip_prefix(folder);
+    folder.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
 const MAX_PATH_BYTES: usize = 4096;
 const MAX_SEGMENT_BYTES: usize = 255;
 

@@ -11,7 +11,7 @@ use super::queue::{Sweep, Unit};
 use crate::api::SecretPolicy;
 use crate::change::Operation;
 use crate::fingerprint::Fingerprint;
-use crate::git::{Engine, EngineError};
+use crate::git::{Engine, EngineError, is_within};
 use crate::rules::{DestinationPlan, TypeSelection};
 use crate::secrets::{Recipients, SensitiveTypes};
 
@@ -203,11 +203,6 @@ fn sensitive(types: &SensitiveTypes, path: &str) -> Option<Identity> {
         let places = places.into_iter().flatten();
         places.into_iter().find_map(|at| is_of(group, resource, at))
     })
-}
-
-fn is_within(path: &str, folder: &str) -> bool {
-    let rest = path.strip_prefix(folder);
-    folder.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Files of our path grammar whose type or namespace no rule selects.
