@@ -10,7 +10,7 @@ use super::credit::{Claim, Credit};
 use super::index::ObservationId;
 use super::join::{self, Decision};
 use super::metrics::{EvictionReason, HitTier};
-use super::observation::{Observation, Write, key};
+use super::observation::{Observation, key};
 use super::removals::Removed;
 use super::store::{Held, State, Store, object};
 use super::verdicts::{GAP, Gaps, Verdict};
@@ -354,7 +354,7 @@ impl State {
             return false;
         };
         let observation = &held.observation;
-        if matches!(observation.write, Write::Create(_)) && observation.uid == sighting.uid {
+        if !sighting.may_have_rivals() && observation.uid == sighting.uid {
             return false;
         }
         let listed = sighting.base.is_none();

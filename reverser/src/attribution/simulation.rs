@@ -132,7 +132,7 @@ struct World {
     late: Vec<(usize, Observation)>,
     /// By the sidecar, late or not.
     seen: Vec<(usize, Observation)>,
-    /// The last write was seen by nobody.
+    /// The last write was seen by nobody who lives.
     unseen: bool,
     /// In which second the sidecar came, if it is not the first.
     came: Option<u32>,
@@ -226,6 +226,8 @@ impl World {
             Step::Dies if !self.away => {
                 self.away = true;
                 self.deaths += 1;
+                let last = self.attempts.iter().rposition(|x| x.stored);
+                self.unseen |= self.late.iter().any(|(id, _)| Some(*id) == last);
                 self.late.clear();
                 self.seen.clear();
                 self.store.sidecar_left();

@@ -663,6 +663,28 @@ fn what_a_dead_sidecar_did_not_confirm_names_nobody() {
 }
 
 #[test]
+fn who_created_an_object_is_not_named_for_what_a_list_shows_where_others_wrote_unseen() {
+    let store = store(Limits::default());
+    // At another version, so that only managedFields tell; a second holds many writes of one manager.
+    store.record(at_v2(managed(create("alice", "x"), "m")));
+    let listed = Sighting {
+        managed_fields_hash: Some(hash("m")),
+        ..seen(Operation::Create, None, "y")
+    };
+    assert_eq!(store.recall(&listed), exact("alice"));
+    store.sidecar_left();
+    store.sidecar_returned(false);
+    store.sidecar_replayed();
+    let nobody = Attribution::None(Miss::Unconfirmed);
+    assert_eq!(store.recall(&listed), nobody);
+    let created = Sighting {
+        base: Some(String::new()),
+        ..listed
+    };
+    assert_eq!(store.join(&created), exact("alice"));
+}
+
+#[test]
 fn while_admissions_may_go_elsewhere_only_creates_have_a_name() {
     let store = store(Limits::default());
     let start = Instant::now();
