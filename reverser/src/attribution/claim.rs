@@ -447,9 +447,10 @@ impl State {
             for operation in operations {
                 let key = key(&sighting.identity, operation, sighting.spec_hash);
                 ids.extend(self.by_key.get(&key).iter().copied().filter(|id| {
-                    self.held
-                        .get(id)
-                        .is_some_and(|held| sighting.uid.is_empty() || held.uid.is_empty())
+                    self.held.get(id).is_some_and(|held| {
+                        (sighting.uid.is_empty() || held.uid.is_empty())
+                            && !join::in_future(sighting, &held.observation)
+                    })
                 }));
             }
             if sighting.uid.is_empty() && !ids.is_empty() {

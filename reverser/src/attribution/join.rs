@@ -230,7 +230,7 @@ fn created(sighting: &Sighting, candidate: &Observation) -> bool {
 
 /// Asked for on what is there now, or on something later still. Where the present version isn't
 /// known, nothing is.
-fn in_future(sighting: &Sighting, candidate: &Observation) -> bool {
+pub(super) fn in_future(sighting: &Sighting, candidate: &Observation) -> bool {
     !sighting.version.is_empty()
         && (candidate.base == sighting.version || older(&sighting.version, &candidate.base))
 }

@@ -256,6 +256,25 @@ fn what_one_destination_recalls_is_there_for_every_other_and_for_the_live_event(
 }
 
 #[test]
+fn a_delete_that_was_asked_for_after_the_list_did_not_remove_what_it_lacks() {
+    let store = store(Limits::default());
+    let swept_at = |version: &str| Sighting {
+        version: version.into(),
+        ..swept("x")
+    };
+    store.record(delete("alice", "5", "x"));
+    for version in ["4", "5"] {
+        assert_eq!(store.recall(&swept_at(version)), UNSEEN);
+    }
+    assert_eq!(store.recall(&swept_at("6")), content("alice"));
+    // Nor does it say that an earlier one of other content did.
+    let store = self::store(Limits::default());
+    store.record(delete("alice", "5", "y"));
+    store.record(delete("alice", "7", "x"));
+    assert_eq!(store.recall(&swept_at("6")), UNSEEN);
+}
+
+#[test]
 fn a_recall_takes_nothing_from_writes_that_are_still_on_their_way() {
     let store = store(Limits::default());
     for (user, base, content) in [("alice", "5", "x"), ("bob", "6", "y"), ("carol", "7", "z")] {

@@ -149,6 +149,7 @@ pub(super) fn gone(
     let unit = Unit::Listed {
         selection: of.selection.clone(),
         namespace: listed.namespace.clone(),
+        version: "".into(),
         live: Arc::new(live),
     };
     sweep(engine, &of.destination, unit)

@@ -328,11 +328,12 @@ pub(super) fn give(seen: &Seen, known: &Entry, subscriber: &Subscriber) {
     subscriber.queue.push(Item::Write(Box::new(write)));
 }
 
-/// Everything live was given to the subscriber, or will be: the files of its other objects go.
+/// Everything live at `version` was given to the subscriber, or will be: the files of its other objects go.
 pub(super) fn complete(
     key: &WatchKey,
     shared: &Shared,
     subscriber: &Subscriber,
+    version: &str,
     live: HashSet<Fingerprint>,
     cause: Cause,
 ) {
@@ -343,6 +344,7 @@ pub(super) fn complete(
         unit: Unit::Listed {
             selection: subscriber.subscription.selection.clone(),
             namespace: key.namespace.clone(),
+            version: version.into(),
             live: Arc::new(live),
         },
         cause,

@@ -146,7 +146,7 @@ impl<'a> FullList<'a> {
                 }
             };
             let live = subscriber.live_files(&key.served, index, self.kept.iter());
-            complete(key, shared, subscriber, live, cause);
+            complete(key, shared, subscriber, version, live, cause);
             given.everything(subscriber);
         }
     }

@@ -260,7 +260,14 @@ impl SideList {
             .map(|(name, _)| name)
             .chain(&self.versionless);
         let live = taker.live_files(&standing.key.served, standing.index, kept);
-        complete(standing.key, standing.shared, &taker, live, taker.cause);
+        complete(
+            standing.key,
+            standing.shared,
+            &taker,
+            standing.version,
+            live,
+            taker.cause,
+        );
         Some(Served::Everything(taker))
     }
 }

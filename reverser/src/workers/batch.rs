@@ -234,15 +234,15 @@ fn deleter(
     text: &[u8],
     store: &Store,
 ) -> Attribution {
-    if !is_of_a_deleted_object(sweep, path, identity) {
+    let Some(listed_at) = deleted_before(sweep, path, identity) else {
         return Attribution::None(Miss::Reconciled);
-    }
+    };
     let sighting = Sighting {
         identity: identity.clone(),
         uid: String::new(),
         operation: Operation::Delete,
         base: None,
-        version: String::new(),
+        version: listed_at.to_owned(),
         spec_hash: SpecHash::of(text),
         managed_fields_hash: None,
         scaled_to: None,
@@ -253,14 +253,17 @@ fn deleter(
     }
 }
 
-/// Whether a file goes because its object was deleted, and for nothing that somebody did to the rules, to the destination or
-/// in Git: of an object that lives on, there may be a delete that was asked for and refused.
-fn is_of_a_deleted_object(sweep: &Sweep, path: &str, identity: &Identity) -> bool {
+/// The version of the list that lacks a file's object, where the file goes for that, and for nothing that somebody did to the rules,
+/// to the destination or in Git: of an object that lives on, there may be a delete that was asked for and refused.
+fn deleted_before<'a>(sweep: &'a Sweep, path: &str, identity: &Identity) -> Option<&'a str> {
     let Unit::Listed {
-        selection, live, ..
+        selection,
+        version,
+        live,
+        ..
     } = &sweep.unit
     else {
-        return false;
+        return None;
     };
     let destination = &sweep.destination;
     let path_of = |identity: &Identity| manifest::file_path(&destination.base_folder, identity);
@@ -268,11 +271,12 @@ fn is_of_a_deleted_object(sweep: &Sweep, path: &str, identity: &Identity) -> boo
         version: selection.served.version.clone(),
         ..identity.clone()
     };
-    sweep.cause != Cause::Drift
+    let deleted = sweep.cause != Cause::Drift
         && !destination.omits(&identity.group, &identity.resource)
         // A copy of another file is nobody's object.
         && path_of(identity) == path
-        && !live.contains(&Fingerprint::of(path_of(&as_selected).as_bytes()))
+        && !live.contains(&Fingerprint::of(path_of(&as_selected).as_bytes()));
+    deleted.then_some(&**version)
 }
 
 /// What the rules keep of an object that is gone, without its values in the clear. `None` where it holds none, and where it can't

@@ -94,6 +94,8 @@ pub enum Unit {
         selection: Arc<TypeSelection>,
         /// `None` for a cluster-wide list.
         namespace: Option<String>,
+        /// The resourceVersion at which it was complete; empty where unknown. What is not live was deleted before.
+        version: Box<str>,
         /// The fingerprint of the path of every live object's file: 8 bytes each instead of 100.
         live: Arc<HashSet<Fingerprint>>,
     },

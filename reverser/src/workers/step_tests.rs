@@ -597,6 +597,8 @@ struct Swept {
     /// The list is of this version; of the whole type, or of what nothing selects.
     version: &'static str,
     listed: bool,
+    /// The delete is asked for on version 5.
+    listed_at: &'static str,
     live: &'static [&'static str],
     cause: Cause,
 }
@@ -631,7 +633,7 @@ impl Swept {
             identity: asked_for,
             uid: "u".to_owned(),
             write: Admitted::Delete(SpecHash::of(text.as_bytes())),
-            base: "1".to_owned(),
+            base: "5".to_owned(),
             managed_fields_hash: None,
             username: "alice".into(),
             field_manager: String::new(),
@@ -651,6 +653,7 @@ impl Swept {
             Unit::Listed {
                 selection: plan.selections[&of_type].clone(),
                 namespace: None,
+                version: self.listed_at.into(),
                 live: Arc::new(live.collect()),
             }
         } else {
@@ -682,6 +685,7 @@ fn a_file_that_is_swept_is_deleted_by_who_deleted_its_object_and_else_by_nobody(
         policy: SecretPolicy::Plain,
         version: "v1",
         listed: true,
+        listed_at: "6",
         live: &[],
         cause: Cause::Seed,
     };
@@ -707,6 +711,11 @@ fn a_file_that_is_swept_is_deleted_by_who_deleted_its_object_and_else_by_nobody(
             policy: SecretPolicy::Omit,
             ..deleted()
         },
+        // Made anew after the list.
+        Swept {
+            listed_at: "4",
+            ..deleted()
+        },
         // Put there by somebody else, or copied.
         Swept {
             cause: Cause::Drift,
@@ -722,7 +731,7 @@ fn a_file_that_is_swept_is_deleted_by_who_deleted_its_object_and_else_by_nobody(
         },
     ];
     let authors = lives.each_ref().map(Swept::author);
-    assert_eq!(authors, ["bot none"; 6]);
+    assert_eq!(authors, ["bot none"; 7]);
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub(crate) fn orphans(engine: &Engine, sweep: &Sweep) -> Result<Vec<Orphan>, Eng
             selection,
             namespace,
             live,
+            ..
         } => {
             let is_live = |path: &str| live.contains(&Fingerprint::of(path.as_bytes()));
             listed(
@@ -343,6 +344,7 @@ mod tests {
         Unit::Listed {
             selection: selection.clone(),
             namespace: namespace.map(ToOwned::to_owned),
+            version: "".into(),
             live: Arc::new(
                 live.iter()
                     .map(|path| Fingerprint::of(path.as_bytes()))
