@@ -145,6 +145,7 @@ impl Engine {
         let text = CommitText {
             tree,
             parent,
+            merged: Vec::new(),
             author,
             message,
         };

@@ -10,12 +10,10 @@ use git2::Oid;
 
 use super::credentials::Credentials;
 use super::error::EngineError;
-use super::fetch::{self, Tips};
 use super::foreign::Foreign;
 use super::permit::{Denied, Permit};
 use super::read::FolderCache;
 use super::resume::Resumed;
-use super::session::Session;
 use super::signing::Signer;
 use super::store::Store;
 use super::url::RepoUrl;
@@ -65,6 +63,8 @@ pub struct Engine {
     pub(super) base: Option<Oid>,
     /// Oldest first, each the parent of the next.
     pub(super) unpushed: Vec<Made>,
+    /// Some of them may be at the remote, with others' on top.
+    pub(super) in_doubt: bool,
     pub(super) resumed: Resumed,
     /// Folders whose marker somebody else has changed, since that was asked last.
     pub(super) taken: BTreeSet<String>,
@@ -124,12 +124,14 @@ impl Engine {
     }
 
     fn open_in(store: Store, options: &EngineOptions) -> Result<Self, EngineError> {
+        let in_doubt = store.recorded().local != store.recorded().base;
         let mut engine = Self {
             options: options.clone(),
             store,
             remote: None,
             base: None,
             unpushed: Vec::new(),
+            in_doubt,
             resumed: Resumed::default(),
             taken: BTreeSet::new(),
             folders: RefCell::default(),
@@ -139,8 +141,8 @@ impl Engine {
             permit: None,
         };
         let tips = engine.fetch()?;
-        engine.resume(tips)?;
-        engine.find_foreign()?;
+        let left_at = engine.resume(tips)?;
+        engine.find_foreign(left_at)?;
         let Resumed { kept, dropped } = engine.resumed;
         if kept + dropped > 0 {
             let (repository, branch) = (&options.url, &options.branch);
@@ -170,16 +172,6 @@ impl Engine {
     /// Growth counts from here on.
     pub(super) fn note_size(&mut self) {
         self.size_at_opening = self.store.packs.size_of_others().1;
-    }
-
-    pub(super) fn fetch(&mut self) -> Result<Tips, EngineError> {
-        let session = Session::new(&self.options.url, &self.options.credentials);
-        fetch::fetch(
-            &mut self.store,
-            &session,
-            &self.options.url,
-            &self.options.branch,
-        )
     }
 
     /// What opening found of an earlier process.

@@ -2,7 +2,7 @@
 
 use git2::{AutotagOption, FetchOptions, Oid};
 
-use super::engine::Engine;
+use super::engine::{Engine, EngineOptions};
 use super::error::EngineError;
 use super::session::Session;
 use super::store::Store;
@@ -10,6 +10,10 @@ use super::url::{RepoUrl, Scheme};
 
 /// Matches nothing: connects and hears the list of references.
 pub(super) const NOTHING: &str = "+refs/gitops-reverser/nothing:refs/gitops-reverser/nothing";
+
+/// How many commits deep a fetch is that has to show whether ours are among them; where they are not, others have pushed more than
+/// this since, and it can't be told.
+const HISTORY: i32 = 100;
 
 /// What the remote says of itself; both are in the clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +52,36 @@ impl Engine {
         self.take_up(tips)
     }
 
+    /// Fetches the tip, and what is below it where it can't be told without that which of our commits the remote has: after a push
+    /// whose answer was lost, and after a restart.
+    pub(super) fn fetch(&mut self) -> Result<Tips, EngineError> {
+        let tips = match self.in_doubt.then(|| self.fetch_deep(HISTORY)) {
+            Some(Err(error)) if error.is_too_large() => self.fetch_deep(1),
+            Some(outcome) => outcome,
+            None => self.fetch_deep(1),
+        };
+        self.in_doubt &= tips.is_err();
+        tips
+    }
+
+    fn fetch_deep(&mut self, depth: i32) -> Result<Tips, EngineError> {
+        let EngineOptions {
+            url,
+            branch,
+            credentials,
+            ..
+        } = &self.options;
+        let session = Session::new(url, credentials);
+        fetch(&mut self.store, &session, url, branch, depth)
+    }
+
     pub(super) fn take_up(&mut self, tips: Tips) -> Result<RefreshOutcome, EngineError> {
         let from = self.base;
         if tips.base == from {
             self.remote = tips.branch;
             return Ok(RefreshOutcome::Unchanged);
         }
+        self.forget_pushed(tips)?;
         let taken = self.taken_at(tips.base)?;
         let left = self.outside(&taken)?;
         self.store.stands_on(tips.base)?;
@@ -78,12 +106,13 @@ impl Engine {
     }
 }
 
-/// Lists the remote's references, and fetches the commit to stand on where the clone lacks it, one commit deep.
+/// Lists the remote's references, and fetches the commit to stand on where the clone lacks it, so many commits deep.
 pub(super) fn fetch(
     store: &mut Store,
     session: &Session<'_>,
     url: &RepoUrl,
     branch: &str,
+    depth: i32,
 ) -> Result<Tips, EngineError> {
     session.prepare()?;
     let failed = |error: &git2::Error| {
@@ -128,7 +157,11 @@ pub(super) fn fetch(
         session.begin_transfer();
         let refspec = format!("+{source}:refs/gitops-reverser/fetched");
         // libgit2's local transport knows no depth.
-        let depth = if url.scheme() == Scheme::File { 0 } else { 1 };
+        let depth = if url.scheme() == Scheme::File {
+            0
+        } else {
+            depth
+        };
         remote
             .download(&[&refspec], Some(&mut options(session, depth)))
             .map_err(|error| failed(&error))?;

@@ -44,13 +44,15 @@ impl Engine {
             && (self.foreign.files.contains(path) || folders.any(|folder| is_within(path, folder)))
     }
 
-    /// Compares the remote's tip with what was noted; a folder of ours of which nothing was noted can't be told anything of.
-    pub(super) fn find_foreign(&mut self) -> Result<(), EngineError> {
+    /// Compares the remote's tip with what was noted, and with where an earlier process left the branch, which may have been killed
+    /// before it noted that; a folder of ours of which nothing was noted can't be told anything of.
+    pub(super) fn find_foreign(&mut self, left_at: Option<Oid>) -> Result<(), EngineError> {
         self.opened = Instant::now();
         let settled = self.store.settled();
+        let left_at = left_at.filter(|commit| self.store.has_commit(*commit));
         let mut foreign = Foreign::default();
         for folder in &self.options.folders {
-            match self.changed_in(folder, settled) {
+            match self.changed_in(folder, settled, left_at) {
                 Ok(Some(files)) if foreign.files.len() + files.len() <= MAX_NAMED => {
                     foreign.files.extend(files);
                 }
@@ -70,18 +72,26 @@ impl Engine {
         &self,
         folder: &str,
         settled: Option<Oid>,
+        left_at: Option<Oid>,
     ) -> Result<Option<Vec<String>>, EngineError> {
         let Some(settled) = settled else {
             let marker = inside(folder, &self.options.marker);
             let is_ours = self.blob_at(self.base, &marker)?.is_some();
             return Ok((!is_ours).then(Vec::new));
         };
-        let before = self.folder_tree_at(Some(settled), folder)?;
         let now = self.folder_tree_at(self.base, folder)?;
-        let changed = compare(&self.store, before, now)?.files.into_iter();
-        // Of names that are not UTF-8 there is no manifest of ours.
-        let names = changed.filter_map(|(name, _)| String::from_utf8(name).ok());
-        Ok(Some(names.map(|name| inside(folder, &name)).collect()))
+        let mut files = Vec::new();
+        for commit in BTreeSet::from_iter([Some(settled), left_at])
+            .into_iter()
+            .flatten()
+        {
+            let before = self.folder_tree_at(Some(commit), folder)?;
+            let changed = compare(&self.store, before, now)?.files.into_iter();
+            // Of names that are not UTF-8 there is no manifest of ours.
+            let names = changed.filter_map(|(name, _)| String::from_utf8(name).ok());
+            files.extend(names.map(|name| inside(folder, &name)));
+        }
+        Ok(Some(files))
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) struct CommitText {
     pub(super) tree: Oid,
     /// The first; we make none with more.
     pub(super) parent: Option<Oid>,
+    /// The further ones, of somebody's merge.
+    pub(super) merged: Vec<Oid>,
     /// `name <address> seconds zone`
     pub(super) author: Vec<u8>,
     pub(super) message: Vec<u8>,
@@ -70,13 +72,16 @@ impl CommitText {
     /// `None` for bytes that are no commit.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
-        let (mut tree, mut parent, mut author) = (None, None, None);
+        let (mut tree, mut parent, mut merged, mut author) = (None, None, Vec::new(), None);
         for line in bytes[..end].split(|byte| *byte == b'\n') {
             let id = |hex: &[u8]| Oid::from_str(std::str::from_utf8(hex).ok()?).ok();
             if let Some(hex) = line.strip_prefix(b"tree ") {
                 tree = tree.or(id(hex));
             } else if let Some(hex) = line.strip_prefix(b"parent ") {
-                parent = parent.or(id(hex));
+                match parent {
+                    None => parent = id(hex),
+                    Some(_) => merged.extend(id(hex)),
+                }
             } else if let Some(who) = line.strip_prefix(b"author ") {
                 author = author.or(Some(who));
             }
@@ -84,6 +89,7 @@ impl CommitText {
         Some(Self {
             tree: tree?,
             parent,
+            merged,
             author: author?.to_vec(),
             message: bytes[end + 2..].to_vec(),
         })
@@ -91,7 +97,7 @@ impl CommitText {
 
     pub(super) fn into_bytes(self, committer: &[u8]) -> Vec<u8> {
         let mut text = format!("tree {}\n", self.tree).into_bytes();
-        if let Some(parent) = self.parent {
+        for parent in self.parent.iter().chain(&self.merged) {
             text.extend_from_slice(format!("parent {parent}\n").as_bytes());
         }
         for (role, who) in [("author", self.author.as_slice()), ("committer", committer)] {
@@ -145,10 +151,16 @@ mod tests {
     #[test]
     fn commits_read_back_as_they_were_written() {
         let who = Signature::new("alice b", "a@example.com", &git2::Time::new(7, 0)).unwrap();
-        for parent in [None, Some(blob_id(b"parent"))] {
+        let (first, second) = (blob_id(b"parent"), blob_id(b"merged"));
+        for (parent, merged) in [
+            (None, vec![]),
+            (Some(first), vec![]),
+            (Some(first), vec![second]),
+        ] {
             let commit = CommitText {
                 tree: blob_id(b"tree"),
                 parent,
+                merged,
                 author: signed(&who),
                 message: b"subject\n\nbody\n\ntree of lies\n".to_vec(),
             };

@@ -83,6 +83,7 @@ impl Engine {
                 Attempt::Denied(denied) => return Err(denied.into()),
                 result => result,
             };
+            self.in_doubt |= matches!(result, Attempt::Failed(_));
             // Before the fetch: what is fetched and then waited with is out of date again on a busy branch.
             if matches!(result, Attempt::Rejected { by_rule: false, .. }) {
                 wait(attempt);

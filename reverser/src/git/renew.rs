@@ -31,7 +31,7 @@ impl Engine {
     fn fetch_into(&self, store: &mut Store) -> Result<Tips, EngineError> {
         let (url, branch) = (&self.options.url, &self.options.branch);
         let session = Session::new(url, &self.options.credentials);
-        fetch::fetch(store, &session, url, branch)
+        fetch::fetch(store, &session, url, branch, 1)
     }
 
     /// False where it can't be done now: the branch has moved meanwhile, or what waits to be pushed is not in our own packs.

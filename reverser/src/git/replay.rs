@@ -104,6 +104,7 @@ impl Engine {
             parent,
             author,
             message,
+            ..
         } = self.store.read_commit(commit)?;
         let before = parent.map(|parent| self.tree_of(parent)).transpose()?;
         let changes = compare(&self.store, before, Some(tree))?.files;

@@ -1,6 +1,6 @@
 //! Commits of an earlier process that are not at the remote: taken up again, or dropped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use git2::Oid;
 
@@ -11,6 +11,9 @@ use super::tree::compare;
 
 /// How many commits of ours are looked for at opening. More than a worker ever lets gather.
 const MAX_RESUMED: usize = 100_000;
+
+/// So many commits are looked at below the tip for ours: a hundred of a branch, and what was merged into it.
+const MAX_LOOKED_AT: usize = 10_000;
 
 /// What became of commits that an earlier process had made and not pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,29 +37,69 @@ impl Engine {
     ///
     /// Ancestry of commits that are not ours is never asked about: a shallow clone does not know it.
     ///
+    /// Returns where the branch was when we last pushed to it or heard of it: what differs there now is others'.
+    ///
     /// # Errors
     /// Where the clone can't be read.
-    pub(super) fn resume(&mut self, tips: Tips) -> Result<(), EngineError> {
+    pub(super) fn resume(&mut self, tips: Tips) -> Result<Option<Oid>, EngineError> {
         let (local, base) = (self.store.recorded().local, self.store.recorded().base);
         self.remote = tips.branch;
         self.base = tips.base;
         let mut found = self.since(local, base).unwrap_or_default();
-        let pushed = tips
-            .branch
-            .and_then(|tip| found.iter().position(|found| found.made.commit == tip));
-        if let Some(last) = pushed {
+        let mut left_at = base;
+        let commits = found.iter().map(|it| it.made.commit);
+        if let Some(last) = self.newest_below(tips.branch, base, commits) {
             // Killed after a push and before it was recorded: what the remote has is not pushed again.
-            found.drain(..=last);
+            let pushed = found.drain(..=last).next_back();
+            left_at = pushed.map(|it| it.made.commit);
             if base.is_some() && self.store.settled() == base {
                 // On what was ours, nothing but ours.
-                self.store.note_settled(tips.base)?;
+                self.store.note_settled(left_at)?;
             }
-            self.store.stands_on(tips.base)?;
-        } else if base != tips.base {
-            return self.resume_on_moved(found, base, tips);
+            self.store.stands_on(left_at)?;
         }
-        self.resumed.kept = found.len();
-        self.unpushed = found.into_iter().map(|found| found.made).collect();
+        if left_at == tips.base {
+            self.resumed.kept = found.len();
+            self.unpushed = found.into_iter().map(|found| found.made).collect();
+        } else {
+            self.resume_on_moved(found, left_at, tips)?;
+        }
+        Ok(left_at)
+    }
+
+    /// The newest of these commits, which stand on `base`, that is the tip or below it, by its number; as far as the clone knows.
+    fn newest_below(
+        &self,
+        tip: Option<Oid>,
+        base: Option<Oid>,
+        commits: impl Iterator<Item = Oid>,
+    ) -> Option<usize> {
+        let numbers: HashMap<Oid, usize> = commits.zip(0..).collect();
+        let mut newest = None;
+        let mut known: HashSet<Oid> = base.into_iter().collect();
+        let mut next: Vec<Oid> = tip.filter(|_| !numbers.is_empty()).into_iter().collect();
+        while let Some(oid) = next.pop() {
+            if let Some(number) = numbers.get(&oid) {
+                newest = newest.max(Some(*number));
+            } else if known.len() < MAX_LOOKED_AT
+                && known.insert(oid)
+                && let Ok(commit) = self.store.read_commit(oid)
+            {
+                next.extend(commit.parent.into_iter().chain(commit.merged));
+            }
+        }
+        newest
+    }
+
+    /// Those of our commits that are at the remote are not to be pushed any more: the answer to their push was lost, and somebody has
+    /// pushed since.
+    pub(super) fn forget_pushed(&mut self, tips: Tips) -> Result<(), EngineError> {
+        let commits = self.unpushed.iter().map(|made| made.commit);
+        if let Some(last) = self.newest_below(tips.branch, self.base, commits) {
+            let pushed = self.unpushed.drain(..=last).next_back();
+            self.base = pushed.map(|made| made.commit);
+            self.store.stands_on(self.base)?;
+        }
         Ok(())
     }
 

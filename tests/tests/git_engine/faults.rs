@@ -12,6 +12,8 @@ use super::*;
 on_each!(
     a_server_killed_before_it_took_the_push_takes_it_later,
     a_server_killed_after_it_took_the_push_does_not_get_it_twice,
+    a_push_whose_answer_was_lost_is_not_made_again_over_what_others_pushed_on_top,
+    a_push_right_before_the_kill_is_not_made_again_over_what_others_pushed_on_top,
     a_server_that_hangs_in_a_push_gets_it_later,
     credentials_that_are_refused_cost_nothing_and_new_ones_are_taken_up,
 );
@@ -70,6 +72,62 @@ fn a_server_killed_after_it_took_the_push_does_not_get_it_twice(remote: &Remote)
     engine.commit(plan("bob", "x/b.yaml", "b\n")).unwrap();
     assert_eq!(engine.push().unwrap(), pushed(1));
     assert_eq!(authors(repo), ["Outsider", "alice", "bob"]);
+    repo.fsck().unwrap();
+}
+
+/// Takes back what was pushed, and goes on from there.
+const REVERT: &str = r#"#!/bin/sh
+export GIT_AUTHOR_NAME=Outsider GIT_COMMITTER_NAME=Outsider EMAIL=outsider@example.com
+tree=$(git rev-parse "main~1^{tree}")
+for message in revert on on; do
+  git update-ref refs/heads/main $(git commit-tree -p main -m $message $tree)
+done
+"#;
+
+fn a_push_whose_answer_was_lost_is_not_made_again_over_what_others_pushed_on_top(remote: &Remote) {
+    let repo = &remote.repo;
+    let directory = temp_dir("faults").unwrap();
+    let mut engine = remote.open(directory.path());
+    engine.commit(plan("alice", "x/a.yaml", "1\n")).unwrap();
+    assert_eq!(engine.push().unwrap(), pushed(1));
+    engine.commit(plan("alice", "x/a.yaml", "2\n")).unwrap();
+    repo.install_hook("post-receive", &format!("{REVERT}kill -9 $PPID\n"));
+    let outcome = engine.push().unwrap();
+    assert_eq!(outcome, PushOutcome::UpToDate { replays: 1 });
+    repo.remove_hook("post-receive");
+    reverted(repo, &engine);
+}
+
+fn a_push_right_before_the_kill_is_not_made_again_over_what_others_pushed_on_top(remote: &Remote) {
+    let repo = &remote.repo;
+    let room = temp_dir("faults").unwrap();
+    let (clone, killed) = (room.path().join("clone"), room.path().join("killed"));
+    let mut engine = remote.open(&clone);
+    engine.commit(plan("alice", "x/a.yaml", "1\n")).unwrap();
+    assert_eq!(engine.push().unwrap(), pushed(1));
+    engine.commit(plan("alice", "x/a.yaml", "2\n")).unwrap();
+    engine.persist().unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([&clone, &killed])
+        .status();
+    assert!(copied.unwrap().success());
+    repo.install_hook("post-receive", REVERT);
+    engine.push().unwrap();
+    repo.remove_hook("post-receive");
+    drop(engine);
+    let mut engine = remote.open(&killed);
+    assert_eq!(engine.unpushed(), 0);
+    assert_eq!(engine.push().unwrap(), PushOutcome::UpToDate { replays: 0 });
+    reverted(repo, &engine);
+}
+
+fn reverted(repo: &Repo, engine: &Engine) {
+    let ours_once = [
+        "Outsider", "alice", "alice", "Outsider", "Outsider", "Outsider",
+    ];
+    assert_eq!(authors(repo), ours_once);
+    assert_eq!(engine.read("x/a.yaml").unwrap().unwrap(), b"1\n"[..]);
     repo.fsck().unwrap();
 }
 

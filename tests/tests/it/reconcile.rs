@@ -443,8 +443,6 @@ async fn a_restart_names_nobody_for_undoing_what_somebody_did_in_git() {
     delete(&lab.maps("alice"), "restored").await;
     lab.holds("edited", "k", "2").await;
     lab.lacks("restored").await;
-    // So that it has noted what it pushed before it is killed: it knows that a round later at most.
-    lab.settle().await;
 
     // The sidecar lives, and tells of the last minute again.
     reverser.kill9_reverser();

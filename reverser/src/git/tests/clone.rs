@@ -194,6 +194,73 @@ fn commits_pushed_before_the_kill_and_others_on_top_are_not_pushed_again() {
     bed.assert_sound();
 }
 
+/// A process that had pushed a change of two files, and was killed before it noted that.
+fn killed_after_its_push(bed: &Bed) {
+    let mut engine = bed.open("main");
+    let both = |content| ["x/a.yaml", "x/b.yaml"].map(|path| write(path, content));
+    engine.commit(plan("alice", "one", &both("1\n"))).unwrap();
+    engine.push().unwrap();
+    engine.note_settled().unwrap();
+    engine.commit(plan("alice", "two", &both("2\n"))).unwrap();
+    engine.persist().unwrap();
+    drop(engine);
+    let remote = bed.remote();
+    let refspec = "GITOPS_REVERSER_LOCAL:refs/heads/main";
+    git(
+        &bed.work_dir(),
+        &["push", "-q", remote.to_str().unwrap(), refspec],
+    );
+}
+
+#[test]
+fn what_somebody_reverted_right_after_the_kill_is_known_to_have_been_pushed() {
+    let bed = Bed::with_readme();
+    killed_after_its_push(&bed);
+    bed.somebody_pushes("main", &[("x/a.yaml", Some("1\n"))]);
+    bed.somebody_pushes("main", &[("README", Some("t\n"))]);
+    let mut engine = bed.open("main");
+    assert_eq!(engine.resumed(), Resumed::default());
+    let foreign = ["x/a.yaml", "x/b.yaml"].map(|path| engine.is_foreign(path));
+    assert_eq!(foreign, [true, false]);
+    assert_eq!(engine.push().unwrap(), PushOutcome::UpToDate { replays: 0 });
+    bed.assert_sound();
+}
+
+#[test]
+fn what_somebody_reverted_is_theirs_also_where_the_push_was_not_noted_as_ours() {
+    let bed = Bed::with_readme();
+    let mut engine = bed.open("main");
+    let files = |content| [write("x/a.yaml", content), write("x/b.yaml", "b\n")];
+    engine.commit(plan("alice", "one", &files("1\n"))).unwrap();
+    engine.push().unwrap();
+    engine.note_settled().unwrap();
+    engine.commit(plan("alice", "two", &files("2\n"))).unwrap();
+    engine.push().unwrap();
+    drop(engine);
+    bed.somebody_pushes("main", &[("x/a.yaml", Some("1\n"))]);
+    let engine = bed.open("main");
+    let foreign = ["x/a.yaml", "x/b.yaml"].map(|path| engine.is_foreign(path));
+    assert_eq!(foreign, [true, false]);
+}
+
+#[test]
+fn a_push_right_before_the_kill_is_found_below_what_somebody_merged() {
+    let bed = Bed::with_readme();
+    let before = bed.tip("main");
+    killed_after_its_push(&bed);
+    bed.somebody("main", &[], |directory| {
+        git(directory, &["checkout", "-q", "-B", "theirs", &before]);
+        std::fs::write(directory.join("README"), "t\n").unwrap();
+        git(directory, &["commit", "-q", "-am", "theirs"]);
+        // Ours is the second parent.
+        git(directory, &["merge", "-q", "origin/main", "-m", "merge"]);
+    });
+    let mut engine = bed.open("main");
+    assert_eq!(engine.resumed(), Resumed::default());
+    assert_eq!(engine.push().unwrap(), PushOutcome::UpToDate { replays: 0 });
+    assert_eq!(engine.read("x/a.yaml").unwrap().unwrap(), b"2\n"[..]);
+}
+
 #[test]
 fn commits_pushed_right_before_the_kill_are_not_pushed_again() {
     let bed = Bed::with_readme();
