@@ -1,5 +1,7 @@
 //! What waits for a Git worker. It never holds up a watch, and its memory is bounded.
 
+mod compact;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{BatchLimits, Portion};
 use crate::attribution::{Coverage, Credit};
-use crate::change::{Cause, Change, DestinationKey, Sighting};
+use crate::change::{Cause, Change, DestinationKey, Operation, Sighting};
 use crate::fingerprint::Fingerprint;
 use crate::rules::{DestinationPlan, Operations, TypeSelection};
 
@@ -141,20 +143,12 @@ impl Item {
     }
 }
 
-/// What became of an item.
-#[derive(Debug, PartialEq, Eq)]
-enum Pushed {
-    Added,
-    /// It took the place of an older version of its file.
-    Replaced,
-    /// The queue is closed.
-    Refused,
-}
-
 #[derive(Debug)]
 struct Waiting {
     item: Item,
     since: Instant,
+    /// A new object's first version: before it there is no file.
+    begins: bool,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +159,8 @@ struct State {
     /// The newest write of each path.
     latest: HashMap<String, u64>,
     bytes: usize,
+    /// What was left of it when it was last compacted.
+    compacted: Option<Bound>,
     pending: HashMap<DestinationKey, usize>,
     /// Sequence number after the last sweep. A write may not move to the other side of a sweep,
     /// which judges by what was live when it was put in.
@@ -182,7 +178,9 @@ struct State {
 ///
 /// Every version is kept while there is room. Past the bound, a newer version replaces the one
 /// that waits for the same file, whoever wrote it (counted as dropped); the newest version of a
-/// file is never lost, so memory is bounded by the bound plus one version of each live object.
+/// file is never lost. Of what came and went meanwhile nothing is kept, and of sweeps the newest of each list.
+/// So there is at most twice as much as the bound, or as one version of each object that is live or has a file, and one more
+/// for each list behind whose sweep it was written again.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
@@ -216,9 +214,8 @@ impl Queue {
 
     /// Puts a live change in; never waits.
     pub fn push(&self, item: Item) {
-        if self.state.lock().push(item) == Pushed::Replaced {
-            self.dropped.inc();
-        }
+        let dropped = self.state.lock().push(item);
+        self.dropped.inc_by(dropped as u64);
         self.added.notify_one();
     }
 
@@ -338,14 +335,39 @@ impl State {
         self.first + self.items.len() as u64
     }
 
-    fn push(&mut self, item: Item) -> Pushed {
+    /// How many versions were dropped for it.
+    fn push(&mut self, item: Item) -> usize {
         if self.closed {
-            return Pushed::Refused;
+            return 0;
         }
+        let mut begins = false;
         if let Item::Write(write) = &item {
             if self.exceeds(LIVE) && self.replace(write) {
-                return Pushed::Replaced;
+                return 1;
             }
+            let Change {
+                path,
+                operation,
+                cause,
+                ..
+            } = &write.change;
+            let is_new = (*operation, *cause) == (Operation::Create, Cause::Live);
+            begins = is_new && !self.latest.contains_key(path);
+        }
+        self.append(Waiting {
+            item,
+            since: Instant::now(),
+            begins,
+        });
+        if self.is_to_be_compacted() {
+            return self.compact();
+        }
+        0
+    }
+
+    fn append(&mut self, waiting: Waiting) {
+        let item = &waiting.item;
+        if let Item::Write(write) = item {
             self.latest.insert(write.change.path.clone(), self.next());
         } else {
             self.behind_sweep = self.next() + 1;
@@ -356,11 +378,7 @@ impl State {
             .pending
             .entry(item.destination().key.clone())
             .or_default() += 1;
-        self.items.push_back(Waiting {
-            item,
-            since: Instant::now(),
-        });
-        Pushed::Added
+        self.items.push_back(waiting);
     }
 
     /// Puts a newer version of a file in the place of the one that waits.
@@ -372,28 +390,20 @@ impl State {
         let Some(position) = waiting.and_then(|at| at.checked_sub(self.first)) else {
             return false;
         };
-        let Some(Waiting {
-            item: Item::Write(older),
-            ..
-        }) = usize::try_from(position)
+        let Some(waiting) = usize::try_from(position)
             .ok()
             .and_then(|at| self.items.get_mut(at))
         else {
             return false;
         };
-        if older.change.path != newer.change.path || older.destination.key != newer.destination.key
-        {
+        let (bytes, unsettled) = (waiting.item.bytes(), waiting.item.unsettled());
+        if !waiting.succeeded_by(newer) {
             return false;
         }
-        if newer.change.cause != Cause::Live && older.change.content == newer.change.content {
-            // The same version given once more by a list; the one that waits knows its author.
-            return true;
-        }
-        let size = |write: &Write| write.change.content.as_ref().map_or(0, Bytes::len);
-        self.bytes = self.bytes - size(older) + size(newer);
-        self.unsettled -= usize::from(older.unsettled().is_some());
-        **older = newer.clone();
-        self.count_unsettled(newer.unsettled());
+        let now = waiting.item.unsettled();
+        self.bytes = self.bytes - bytes + waiting.item.bytes();
+        self.unsettled -= usize::from(unsettled.is_some());
+        self.count_unsettled(now);
         true
     }
 
@@ -427,6 +437,7 @@ impl State {
         }
         if self.items.is_empty() {
             self.urgent = false;
+            self.compacted = None;
         }
         batch
     }
@@ -452,20 +463,18 @@ impl State {
 
     fn retain(&mut self, keep: impl Fn(&Item) -> bool) {
         let items = std::mem::take(&mut self.items);
-        let urgent = self.urgent;
+        self.hold(items.into_iter().filter(|waiting| keep(&waiting.item)));
+    }
+
+    /// Begins anew with these.
+    fn hold(&mut self, items: impl Iterator<Item = Waiting>) {
         *self = Self {
-            urgent,
+            urgent: self.urgent,
+            closed: self.closed,
             ..Self::default()
         };
         for waiting in items {
-            if keep(&waiting.item) {
-                let since = waiting.since;
-                // What is kept was counted when it came.
-                let _ = self.push(waiting.item);
-                if let Some(last) = self.items.back_mut() {
-                    last.since = since;
-                }
-            }
+            self.append(waiting);
         }
     }
 }
