@@ -7,11 +7,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::join_all;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{Endpoints, Service};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+use tests::control_plane::{ControlPlane, Options as PlaneOptions};
 use tests::eventually::eventually;
 use tests::hooks::{Handler, HookServer};
+use tests::reverser::{Options, Reverser};
 
 use crate::lab::{Lab, PATIENCE, create, delete, map, set};
 
@@ -199,38 +203,53 @@ async fn an_object_that_swings_between_two_contents_keeps_every_author() {
     }
 }
 
-/// A webhook beside ours that refuses every delete of a ConfigMap in the lab.
-async fn refuse_deletes(lab: &Lab<'_>) -> HookServer {
-    let refuse: Handler = Arc::new(|_, review| {
-        Box::pin(async move {
-            let response = json!({"uid": review["request"]["uid"], "allowed": false});
-            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+/// A webhook beside ours that refuses every delete of a ConfigMap or of Endpoints in the lab, where there is a ConfigMap `one`.
+struct RefusedDeletes {
+    _hooks: HookServer,
+}
+
+impl RefusedDeletes {
+    async fn begin(lab: &Lab<'_>) -> Self {
+        let refuse: Handler = Arc::new(|_, review| {
+            Box::pin(async move {
+                let response = json!({"uid": review["request"]["uid"], "allowed": false});
+                json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+            })
+        });
+        let hooks = HookServer::start(refuse).unwrap();
+        let configuration: ValidatingWebhookConfiguration = serde_json::from_value(json!({
+            "metadata": {"name": lab.namespace},
+            "webhooks": [{
+                "name": "refuse.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "clientConfig": {"url": hooks.url("refuse"), "caBundle": BASE64.encode(hooks.ca_pem())},
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}},
+                "rules": [{"apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps", "endpoints"],
+                           "operations": ["DELETE"]}],
+            }],
+        }))
+        .unwrap();
+        create(&Api::all(lab.client.clone()), &configuration).await;
+        let dry_run = DeleteParams {
+            dry_run: true,
+            ..DeleteParams::default()
+        };
+        eventually(PATIENCE, || async {
+            match lab.maps("nobody").delete("one", &dry_run).await {
+                Ok(_) => Err("it is not refused yet"),
+                Err(_) => Ok(()),
+            }
         })
-    });
-    let hooks = HookServer::start(refuse).unwrap();
-    let configuration: ValidatingWebhookConfiguration = serde_json::from_value(json!({
-        "metadata": {"name": lab.namespace},
-        "webhooks": [{
-            "name": "refuse.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
-            "clientConfig": {"url": hooks.url("refuse"), "caBundle": BASE64.encode(hooks.ca_pem())},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}},
-            "rules": [{"apiGroups": [""], "apiVersions": ["*"], "resources": ["configmaps"], "operations": ["DELETE"]}],
-        }],
-    }))
-    .unwrap();
-    create(&Api::all(lab.client.clone()), &configuration).await;
-    let dry_run = DeleteParams {
-        dry_run: true,
-        ..DeleteParams::default()
-    };
-    eventually(PATIENCE, || async {
-        match lab.maps("nobody").delete("one", &dry_run).await {
-            Ok(_) => Err("it is not refused yet"),
-            Err(_) => Ok(()),
-        }
-    })
-    .await;
-    hooks
+        .await;
+        Self { _hooks: hooks }
+    }
+
+    async fn leave(self, lab: &Lab<'_>) {
+        let configurations: Api<ValidatingWebhookConfiguration> = Api::all(lab.client.clone());
+        let options = DeleteParams::default();
+        let gone = configurations.delete(&lab.namespace, &options).await;
+        gone.unwrap();
+        drop(self);
+    }
 }
 
 #[tokio::test]
@@ -241,7 +260,7 @@ async fn a_delete_that_was_refused_names_nobody_when_the_rule_goes() {
         .await;
     create(&lab.maps("carol"), &map("one", "k", "1")).await;
     lab.holds("one", "k", "1").await;
-    let hooks = refuse_deletes(&lab).await;
+    let hooks = RefusedDeletes::begin(&lab).await;
     let refused = lab
         .maps("alice")
         .delete("one", &DeleteParams::default())
@@ -256,10 +275,72 @@ async fn a_delete_that_was_refused_names_nobody_when_the_rule_goes() {
     assert_eq!(removed.trailer("Attribution"), Some("none"));
     assert_eq!(removed.trailer("Kubernetes-User"), None);
     lab.maps("carol").get("one").await.unwrap();
+    hooks.leave(&lab).await;
+}
+
+/// Writes of Endpoints are sent to the sidecar too, as where the chart's `webhook.excludedResources` is emptied.
+async fn observe_endpoints(lab: &Lab<'_>) {
     let configurations: Api<ValidatingWebhookConfiguration> = Api::all(lab.client.clone());
-    let gone = configurations
-        .delete(&lab.namespace, &DeleteParams::default())
-        .await;
-    gone.unwrap();
-    drop(hooks);
+    let all = configurations.list(&ListParams::default()).await.unwrap();
+    for configuration in all {
+        let patch = json!([{"op": "remove", "path": "/webhooks/0/matchConditions"}]);
+        let patch = Patch::Json::<()>(serde_json::from_value(patch).unwrap());
+        let name = configuration.name_any();
+        let options = PatchParams::default();
+        configurations.patch(&name, &options, &patch).await.unwrap();
+    }
+    let api: Api<Endpoints> = Api::namespaced(lab.user("carol"), &lab.namespace);
+    eventually(PATIENCE, || async {
+        let name = format!("probe-{}", lab.commits().len());
+        create(&api, &endpoints(&name)).await;
+        let path = lab.path_of("endpoints", &name);
+        lab.there(&path, true).await;
+        match lab.versions(&path)[0].author_name.as_str() {
+            "carol" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    })
+    .await;
+}
+
+fn endpoints(name: &str) -> Endpoints {
+    let subsets = json!([{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]);
+    serde_json::from_value(json!({"metadata": {"name": name}, "subsets": subsets})).unwrap()
+}
+
+/// The apiserver deletes a Service's Endpoints itself, and asks no webhook.
+#[tokio::test]
+async fn who_asked_in_vain_to_delete_endpoints_is_not_named_when_they_go_with_their_service() {
+    let plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    let reverser = Reverser::start(&plane, Options::default()).await.unwrap();
+    let lab = Lab::on(&plane, "along").await;
+    let lab = lab.watching(&["services", "endpoints"]).await;
+    observe_endpoints(&lab).await;
+    let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}});
+    let service: Service = serde_json::from_value(service).unwrap();
+    let services = |user| Api::<Service>::namespaced(lab.user(user), &lab.namespace);
+    let endpoints_of = |user| Api::<Endpoints>::namespaced(lab.user(user), &lab.namespace);
+    create(&lab.maps("carol"), &map("one", "k", "1")).await;
+    create(&services("carol"), &service).await;
+    create(&endpoints_of("carol"), &endpoints("web")).await;
+    let path_of = |resource| lab.path_of(resource, "web");
+    lab.there(&path_of("endpoints"), true).await;
+    let hooks = RefusedDeletes::begin(&lab).await;
+    let options = DeleteParams::default();
+    let refused = endpoints_of("alice").delete("web", &options).await;
+    refused.unwrap_err();
+
+    services("bob").delete("web", &options).await.unwrap();
+    for (resource, author, tier) in [
+        ("services", "bob", "exact"),
+        ("endpoints", "GitOps Reverser", "none"),
+    ] {
+        let path = path_of(resource);
+        lab.there(&path, false).await;
+        let removed = lab.versions(&path).pop().unwrap();
+        let found = (removed.author_name.as_str(), removed.trailer("Attribution"));
+        assert_eq!(found, (author, Some(tier)), "{resource}");
+    }
+    hooks.leave(&lab).await;
+    reverser.stop().await.unwrap();
 }

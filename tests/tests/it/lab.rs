@@ -221,7 +221,12 @@ impl<'a> Lab<'a> {
 
     /// Where a ConfigMap's file stands.
     pub(crate) fn path(&self, name: &str) -> String {
-        format!("{FOLDER}/v1/configmaps/{}/{name}.yaml", self.namespace)
+        self.path_of("configmaps", name)
+    }
+
+    /// Where the file of an object of a core type stands.
+    pub(crate) fn path_of(&self, resource: &str, name: &str) -> String {
+        format!("{FOLDER}/v1/{resource}/{}/{name}.yaml", self.namespace)
     }
 
     /// The commits that changed manifests, oldest first: without the one that claims the folder.
@@ -257,14 +262,18 @@ impl<'a> Lab<'a> {
         .await;
     }
 
-    /// Waits until the file is gone.
+    /// Waits until the ConfigMap's file is gone.
     pub(crate) async fn lacks(&self, name: &str) {
-        let path = self.path(name);
+        self.there(&self.path(name), false).await;
+    }
+
+    /// Waits until the file is there, or gone.
+    pub(crate) async fn there(&self, path: &str, wanted: bool) {
         eventually(PATIENCE, || async {
-            if self.repo.file(&path).is_none() {
+            if self.repo.file(path).is_some() == wanted {
                 Ok(())
             } else {
-                Err(format!("{path} is there"))
+                Err(format!("{path} is there: {}", !wanted))
             }
         })
         .await;
