@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use proto::v1::InterestSet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -57,6 +58,8 @@ struct Running {
 struct Seat {
     subscription: Subscription,
     epoch: u64,
+    /// When the list of this epoch was asked for.
+    asked: Instant,
     cause: Cause,
     /// The list of this epoch is complete.
     listed: bool,
@@ -235,15 +238,15 @@ impl Conductor {
             for subscription in subscriptions {
                 let name = subscription.destination.key.clone();
                 let seat = self.seats.get(&(key.clone(), name.clone()));
-                let (epoch, cause, listed) = match seat {
+                let (epoch, asked, cause, listed) = match seat {
                     Some(seat) if !subscription.needs_list(&seat.subscription) => {
-                        (seat.epoch, seat.cause, seat.listed)
+                        (seat.epoch, seat.asked, seat.cause, seat.listed)
                     }
                     seat => {
                         let cause = seat.map_or(Cause::Seed, |_| Cause::Resync);
                         self.epoch += 1;
                         self.board.unsettle(&name);
-                        (self.epoch, cause, false)
+                        (self.epoch, Instant::now(), cause, false)
                     }
                 };
                 self.seats.insert(
@@ -251,6 +254,7 @@ impl Conductor {
                     Seat {
                         subscription: subscription.clone(),
                         epoch,
+                        asked,
                         cause,
                         listed,
                     },
@@ -271,6 +275,7 @@ impl Conductor {
             if let Some(seat) = self.seats.get_mut(&(key.clone(), destination.clone())) {
                 self.epoch += 1;
                 seat.epoch = self.epoch;
+                seat.asked = Instant::now();
                 seat.cause = cause;
                 seat.listed = false;
             }
@@ -344,7 +349,13 @@ impl Conductor {
                 };
                 queue.push(Item::Sweep(sweep));
             }
-            queue.push(Item::Listed(destination.clone()));
+            let of_it = self
+                .seats
+                .iter()
+                .filter(|((_, name), _)| *name == destination.key);
+            if let Some(since) = of_it.map(|(_, seat)| seat.asked).min() {
+                queue.push(Item::Listed(destination.clone(), since));
+            }
             queue.flush();
             self.swept.insert(destination.key.clone());
         }

@@ -72,7 +72,7 @@ pub(super) fn changes(
                 changes.extend(change.into_iter().chain(moved));
             }
             Item::Sweep(sweep) => changes.extend(swept(&mut overlay, sweep, store)?),
-            Item::Listed(_) => {}
+            Item::Listed(..) => {}
         }
     }
     Ok(changes)
@@ -339,6 +339,6 @@ pub(super) fn is_current(item: &Item, plan: &[Arc<DestinationPlan>]) -> bool {
             }
         },
         // What was listed is not what is wanted now; each change of plan tells anew what is complete.
-        Item::Listed(_) => new == old,
+        Item::Listed(..) => new == old,
     }
 }

@@ -112,8 +112,8 @@ pub enum Item {
     Write(Box<Write>),
     /// Delete what is not live.
     Sweep(Sweep),
-    /// Everything that was listed for this destination stands before this item.
-    Listed(Arc<DestinationPlan>),
+    /// Everything that was listed for this destination stands before this item; all of these lists were asked for then or later.
+    Listed(Arc<DestinationPlan>, Instant),
 }
 
 impl Item {
@@ -123,7 +123,7 @@ impl Item {
         match self {
             Self::Write(write) => &write.destination,
             Self::Sweep(sweep) => &sweep.destination,
-            Self::Listed(destination) => destination,
+            Self::Listed(destination, _) => destination,
         }
     }
 
@@ -131,14 +131,14 @@ impl Item {
     fn unsettled(&self) -> Option<Instant> {
         match self {
             Self::Write(write) => write.unsettled(),
-            Self::Sweep(_) | Self::Listed(_) => None,
+            Self::Sweep(_) | Self::Listed(..) => None,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::Write(write) => write.change.content.as_ref().map_or(0, Bytes::len),
-            Self::Sweep(_) | Self::Listed(_) => 0,
+            Self::Sweep(_) | Self::Listed(..) => 0,
         }
     }
 }

@@ -36,7 +36,7 @@ fn write(name: &str, cause: Cause, unseen: bool) -> Item {
 fn names(items: &[Item]) -> Vec<&str> {
     let writes = items.iter().filter_map(|item| match item {
         Item::Write(write) => Some(write),
-        Item::Sweep(_) | Item::Listed(_) => None,
+        Item::Sweep(_) | Item::Listed(..) => None,
     });
     writes
         .map(|write| write.change.identity.name.as_str())
@@ -66,7 +66,7 @@ async fn who_waits_for_room_goes_on_when_the_worker_goes() {
     assert!(!waiting.is_finished());
     queue.close();
     waiting.await.unwrap();
-    queue.push(Item::Listed(destination(None).into()));
+    queue.push(Item::Listed(destination(None).into(), Instant::now()));
     assert!(queue.is_empty());
 }
 
@@ -318,7 +318,7 @@ mod laws {
                     }
                     files.retain(|path, _| live.contains(&Fingerprint::of(path.as_bytes())));
                 }
-                Item::Listed(_) => {}
+                Item::Listed(..) => {}
             }
         }
     }

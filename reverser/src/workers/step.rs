@@ -82,6 +82,8 @@ pub(super) struct Work {
     folders: HashMap<String, Option<Oid>>,
     /// Folders of which everything live is at the remote, and nothing else since then that we know of.
     complete: BTreeSet<String>,
+    /// Since when a base folder was not as we left it: a list that was asked for before completes nothing.
+    moved: HashMap<String, Instant>,
     /// So much waits for the remote that no more is committed; told once.
     held_back: bool,
     /// The remote is to be asked whether the branch has moved, and has not answered yet.
@@ -97,7 +99,7 @@ struct Unpushed {
     /// When the changes were received.
     seen: Vec<Instant>,
     /// Destinations that are complete once this is pushed, as they were when they were listed.
-    listed: BTreeMap<DestinationKey, Arc<DestinationPlan>>,
+    listed: BTreeMap<DestinationKey, (Arc<DestinationPlan>, Instant)>,
 }
 
 /// What a round came to.
@@ -197,8 +199,9 @@ impl Work {
         self.forget_shown_values(context, plan)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
-        self.complete
-            .retain(|folder| plan.iter().any(|d| d.base_folder == *folder));
+        let is_planned = |folder: &String| plan.iter().any(|d| d.base_folder == *folder);
+        self.complete.retain(is_planned);
+        self.moved.retain(|folder, _| is_planned(folder));
         self.notice_moved(plan, found);
         self.look_again(context, plan, found)?;
         if self.check {
@@ -377,6 +380,7 @@ impl Work {
             {
                 self.claims.remove(&destination.key);
                 self.complete.remove(folder);
+                self.moved.insert(folder.clone(), Instant::now());
                 found.moved.push(destination.key.clone());
             }
         }
@@ -515,9 +519,9 @@ impl Work {
                     self.unpushed.seen.push(write.seen);
                 }
                 Item::Write(_) | Item::Sweep(_) => {}
-                Item::Listed(destination) => {
+                Item::Listed(destination, asked) => {
                     let key = destination.key.clone();
-                    self.unpushed.listed.insert(key, destination);
+                    self.unpushed.listed.insert(key, (destination, asked));
                 }
             }
         }
@@ -633,11 +637,14 @@ impl Work {
         }
         // Held meanwhile: who is told of a newer plan is unsettled after that.
         let latest = context.latest.borrow();
-        for (key, destination) in std::mem::take(&mut self.unpushed.listed) {
+        for (key, (destination, asked)) in std::mem::take(&mut self.unpushed.listed) {
+            let folder = &destination.base_folder;
+            let has_moved = self.moved.get(folder).is_some_and(|at| asked < *at);
             // Under a newer one everything may have to be written anew; it is listed again in any case.
-            if latest.contains(&destination) {
+            if !has_moved && latest.contains(&destination) {
                 context.board.settled(&key);
-                self.complete.insert(destination.base_folder.clone());
+                self.moved.remove(folder);
+                self.complete.insert(folder.clone());
             }
         }
         Ok(())

@@ -531,10 +531,32 @@ fn complete() -> Bench {
     let mut bench = Bench::new(UnpushedLimits::default());
     bench.change("one", "1", "carol");
     bench.change("two", "1", "carol");
-    let listed = Item::Listed(bench.plan[0].clone());
+    let listed = Item::Listed(bench.plan[0].clone(), Instant::now());
     bench.context.queue.push(listed);
     bench.rounds_until_all_is_pushed();
     bench
+}
+
+#[test]
+fn a_list_that_was_asked_for_before_somebody_changed_git_does_not_make_that_ours() {
+    let one = "live/v1/configmaps/lab/one.yaml";
+    let mut bench = complete();
+    let before = Instant::now();
+    bench.bed.somebody_pushes("main", &[(one, Some("theirs"))]);
+    bench.change("two", "2", "carol");
+    let listed = |bench: &Bench, asked| Item::Listed(bench.plan[0].clone(), asked);
+    bench.context.queue.push(listed(&bench, before));
+    assert_eq!(bench.moved(), [bench.plan[0].key.clone()]);
+    let is_foreign = |bench: &mut Bench| {
+        bench.work = Work::default();
+        bench.round().outcome.unwrap();
+        bench.work.engine.as_ref().unwrap().is_foreign(one)
+    };
+    assert!(is_foreign(&mut bench));
+    bench.change("one", "1", "carol");
+    bench.context.queue.push(listed(&bench, Instant::now()));
+    bench.rounds_until_all_is_pushed();
+    assert!(!is_foreign(&mut bench));
 }
 
 impl Bench {
@@ -617,7 +639,7 @@ impl Swept {
             ..written.change.identity.clone()
         };
         let file = written.change.path.clone();
-        let listed = Item::Listed(bench.plan[0].clone());
+        let listed = Item::Listed(bench.plan[0].clone(), Instant::now());
         if self.restored {
             written.change.content = None;
         }
@@ -737,7 +759,7 @@ fn a_file_that_is_swept_is_deleted_by_who_deleted_its_object_and_else_by_nobody(
 #[test]
 fn a_list_of_an_older_plan_completes_nothing() {
     let bench = Bench::new(UnpushedLimits::default());
-    let listed = Item::Listed(bench.plan[0].clone());
+    let listed = Item::Listed(bench.plan[0].clone(), Instant::now());
     assert!(batch::is_current(&listed, &bench.plan));
     let newer = [under(&bench.plan[0], SecretPolicy::Plain)];
     assert!(!batch::is_current(&listed, &newer));

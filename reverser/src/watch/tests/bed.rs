@@ -345,7 +345,7 @@ fn waits(item: Item) -> Waits {
             };
             Waits::Sweep(stay(&sweep.destination.base_folder, live))
         }
-        Item::Listed(_) => panic!("{item:?}"),
+        Item::Listed(..) => panic!("{item:?}"),
     }
 }
 

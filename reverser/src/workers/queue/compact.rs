@@ -28,7 +28,7 @@ impl Sort {
         let of = item.destination().key.clone();
         match item {
             Item::Write(_) => None,
-            Item::Listed(_) => Some(Self::Listed(of)),
+            Item::Listed(..) => Some(Self::Listed(of)),
             Item::Sweep(Sweep { unit, .. }) => Some(match unit {
                 Unit::Unselected => Self::Unselected(of),
                 Unit::Listed { selection, .. } if !leaves_no_trace(selection) => {
