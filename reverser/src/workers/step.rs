@@ -224,7 +224,7 @@ impl Work {
                 break;
             }
             let taken = self.batch.len();
-            self.commit_batch(context, portion.coverage, plan, found)?;
+            self.commit_batch(context, plan, found)?;
             self.note_folders(plan);
             // Nothing committed and yet something due: the rest waits for its observations.
             if taken == 0 || context.queue.due(&portion.limits) != Due::Now {
@@ -448,14 +448,13 @@ impl Work {
     fn commit_batch(
         &mut self,
         context: &Context,
-        coverage: Coverage,
         plan: &[Arc<DestinationPlan>],
         found: &mut Found,
     ) -> Result<(), EngineError> {
         self.batch.retain(|item| batch::is_current(item, plan));
         self.claim_folders(context, plan, found)?;
         let keep = self.engine.as_ref().map_or(0, Engine::unpushed);
-        let outcome = self.commit_items(context, coverage);
+        let outcome = self.commit_items(context);
         if outcome.is_err()
             && let Some(engine) = &mut self.engine
         {
@@ -464,14 +463,13 @@ impl Work {
         outcome
     }
 
-    fn commit_items(&mut self, context: &Context, coverage: Coverage) -> Result<(), EngineError> {
-        let Some(engine) = &mut self.engine else {
+    fn commit_items(&mut self, context: &Context) -> Result<(), EngineError> {
+        let (Some(engine), Some(coverage)) = (&mut self.engine, self.coverage) else {
             return Ok(());
         };
         let claims = &self.claims;
         self.batch
             .retain(|item| is_held(claims, &item.destination().key));
-        let coverage = self.coverage.unwrap_or(coverage);
         let changes = batch::changes(engine, &mut self.batch, &context.store, coverage)?;
         // Before commits, as one message may not speak for two destinations' settings.
         let mut by_destination: BTreeMap<DestinationKey, Vec<Change>> = BTreeMap::new();
