@@ -112,7 +112,7 @@ impl Metrics {
             tasks: gauge("tasks", "Async tasks that have not ended.")?,
             versions_dropped_total: counter(
                 "versions_dropped_total",
-                "Versions of a file that made way for newer ones because a queue was at its bound.",
+                "Versions of a file that made way for newer ones, or for its deletion, because a queue was at its bound.",
             )?,
             push_duration_seconds: histogram(
                 "push_duration_seconds",
