@@ -35,7 +35,7 @@ impl Engine {
     /// Takes up what was recorded, on top of what the remote has now: where the branch has moved, only what changes folders that
     /// are as they were before it.
     ///
-    /// Ancestry of commits that are not ours is never asked about: a shallow clone does not know it.
+    /// Ancestry of commits that are not ours is asked about as far as it was fetched; a shallow clone does not know more.
     ///
     /// Returns where the branch was when we last pushed to it or heard of it: what differs there now is others'.
     ///
