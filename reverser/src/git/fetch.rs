@@ -6,7 +6,7 @@ use super::engine::{Engine, EngineOptions};
 use super::error::EngineError;
 use super::session::Session;
 use super::store::Store;
-use super::url::{RepoUrl, Scheme};
+use super::url::Scheme;
 
 /// Matches nothing: connects and hears the list of references.
 pub(super) const NOTHING: &str = "+refs/gitops-reverser/nothing:refs/gitops-reverser/nothing";
@@ -55,24 +55,13 @@ impl Engine {
     /// Fetches the tip, and what is below it where it can't be told without that which of our commits the remote has: after a push
     /// whose answer was lost, and after a restart.
     pub(super) fn fetch(&mut self) -> Result<Tips, EngineError> {
-        let tips = match self.in_doubt.then(|| self.fetch_deep(HISTORY)) {
-            Some(Err(error)) if error.is_too_large() => self.fetch_deep(1),
-            Some(outcome) => outcome,
-            None => self.fetch_deep(1),
+        let mut fetch = |depth| fetch(&mut self.store, &self.options, depth);
+        let tips = match fetch(if self.in_doubt { HISTORY } else { 1 }) {
+            Err(error) if self.in_doubt && error.is_too_large() => fetch(1),
+            outcome => outcome,
         };
         self.in_doubt &= tips.is_err();
         tips
-    }
-
-    fn fetch_deep(&mut self, depth: i32) -> Result<Tips, EngineError> {
-        let EngineOptions {
-            url,
-            branch,
-            credentials,
-            ..
-        } = &self.options;
-        let session = Session::new(url, credentials);
-        fetch(&mut self.store, &session, url, branch, depth)
     }
 
     pub(super) fn take_up(&mut self, tips: Tips) -> Result<RefreshOutcome, EngineError> {
@@ -109,11 +98,11 @@ impl Engine {
 /// Lists the remote's references, and fetches the commit to stand on where the clone lacks it, so many commits deep.
 pub(super) fn fetch(
     store: &mut Store,
-    session: &Session<'_>,
-    url: &RepoUrl,
-    branch: &str,
+    from: &EngineOptions,
     depth: i32,
 ) -> Result<Tips, EngineError> {
+    let EngineOptions { url, branch, .. } = from;
+    let session = &Session::new(url, &from.credentials);
     session.prepare()?;
     let failed = |error: &git2::Error| {
         if session.may_go_on() && EngineError::is_local(error) {

@@ -7,7 +7,7 @@ use git2::Oid;
 
 use super::engine::Engine;
 use super::error::EngineError;
-use super::path::is_within;
+use super::path::{inside, is_within};
 use super::tree::compare;
 
 /// How long that is of interest. What happened in the cluster before is remembered by then by nobody: a minute by the
@@ -81,10 +81,7 @@ impl Engine {
         };
         let now = self.folder_tree_at(self.base, folder)?;
         let mut files = Vec::new();
-        for commit in BTreeSet::from_iter([Some(settled), left_at])
-            .into_iter()
-            .flatten()
-        {
+        for commit in BTreeSet::from_iter([settled, left_at.unwrap_or(settled)]) {
             let before = self.folder_tree_at(Some(commit), folder)?;
             let changed = compare(&self.store, before, now)?.files.into_iter();
             // Of names that are not UTF-8 there is no manifest of ours.
@@ -92,13 +89,5 @@ impl Engine {
             files.extend(names.map(|name| inside(folder, &name)));
         }
         Ok(Some(files))
-    }
-}
-
-fn inside(folder: &str, name: &str) -> String {
-    if folder.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{folder}/{name}")
     }
 }

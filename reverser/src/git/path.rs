@@ -24,10 +24,19 @@ pub enum PathError {
     Conflict(String),
 }
 
-/// Whether a path is below a folder; the empty folder is the root.
-pub(crate) fn is_within(path: &str, folder: &str) -> bool {
-    let rest = path.strip_prefix(folder);
-    folder.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
+/// Whether a path, which need not be UTF-8, is below a folder; the empty folder is the root.
+pub(crate) fn is_within(path: impl AsRef<[u8]>, folder: &str) -> bool {
+    let rest = path.as_ref().strip_prefix(folder.as_bytes());
+    folder.is_empty() || rest.is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// The path of what has this name in a folder; the empty folder is the root.
+pub(super) fn inside(folder: &str, name: &str) -> String {
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
 }
 
 const MAX_PATH_BYTES: usize = 4096;

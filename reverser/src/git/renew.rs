@@ -4,8 +4,7 @@
 
 use super::engine::Engine;
 use super::error::EngineError;
-use super::fetch::{self, Tips};
-use super::session::Session;
+use super::fetch::{Tips, fetch};
 use super::store::Store;
 
 /// Within the clone: where it is fetched to. What a killed process leaves there is removed at the next opening.
@@ -28,12 +27,6 @@ impl Engine {
         }
     }
 
-    fn fetch_into(&self, store: &mut Store) -> Result<Tips, EngineError> {
-        let (url, branch) = (&self.options.url, &self.options.branch);
-        let session = Session::new(url, &self.options.credentials);
-        fetch::fetch(store, &session, url, branch, 1)
-    }
-
     /// False where it can't be done now: the branch has moved meanwhile, or what waits to be pushed is not in our own packs.
     fn renew(&mut self) -> Result<bool, EngineError> {
         let mut waiting = self.unpushed.iter().flat_map(|made| &made.objects);
@@ -46,7 +39,7 @@ impl Engine {
             branch: self.remote,
             base: self.base,
         };
-        let is_same = self.fetch_into(&mut fresh)? == known;
+        let is_same = fetch(&mut fresh, &self.options, 1)? == known;
         drop(fresh);
         if is_same {
             self.store.take_in_place_of_others(&folder)?;

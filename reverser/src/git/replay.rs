@@ -1,13 +1,14 @@
 //! Commits of ours, made again on another tip.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use git2::Oid;
 
 use super::engine::{Engine, Made};
 use super::error::EngineError;
 use super::object::CommitText;
-use super::tree::{Edit, Edits, compare};
+use super::path::inside;
+use super::tree::{Difference, Edit, Edits, compare};
 
 impl Engine {
     /// Folders that have another marker at `tip` than where our commits begin.
@@ -21,33 +22,31 @@ impl Engine {
             return Ok(taken);
         }
         for folder in &self.options.folders {
-            let path = format!("{folder}/{marker}");
-            let path = path.trim_start_matches('/');
-            if self.blob_at(tip, path)? != self.blob_at(self.base, path)? {
+            let path = inside(folder, marker);
+            if self.blob_at(tip, &path)? != self.blob_at(self.base, &path)? {
                 taken.insert(folder.clone());
             }
         }
         Ok(taken)
     }
 
-    /// The files that commits write which are not pushed, of each of their versions the blob.
+    /// The files that commits write which are not pushed, of each of their versions the blob; and what `wanted` has of their paths.
     ///
     /// # Errors
     /// Where the clone can't be read.
-    pub fn unpushed_files(
+    pub fn unpushed_files<T>(
         &self,
-        is_wanted: impl Fn(&str) -> bool,
-    ) -> Result<BTreeSet<(String, Oid)>, EngineError> {
-        let mut all = BTreeSet::new();
+        wanted: impl Fn(&str) -> Option<T>,
+    ) -> Result<BTreeMap<(String, Oid), T>, EngineError> {
+        let mut all = BTreeMap::new();
         for made in &self.unpushed {
-            let CommitText { tree, parent, .. } = self.store.read_commit(made.commit)?;
-            let before = parent.map(|parent| self.tree_of(parent)).transpose()?;
-            let written = compare(&self.store, before, Some(tree))?.files.into_iter();
-            let written = written.filter_map(|(path, blob)| {
+            let commit = self.store.read_commit(made.commit)?;
+            let written = self.changed_by(&commit)?.files.into_iter();
+            all.extend(written.filter_map(|(path, blob)| {
                 let path = String::from_utf8(path).ok()?;
-                blob.filter(|_| is_wanted(&path)).map(|blob| (path, blob))
-            });
-            all.extend(written);
+                let what = wanted(&path)?;
+                blob.map(|blob| ((path, blob), what))
+            }));
         }
         Ok(all)
     }
@@ -98,21 +97,20 @@ impl Engine {
         Ok(self.unpushed.len())
     }
 
+    /// How a commit differs from its first parent.
+    pub(super) fn changed_by(&self, commit: &CommitText) -> Result<Difference, EngineError> {
+        let before = commit.parent.map(|parent| self.tree_of(parent));
+        compare(&self.store, before.transpose()?, Some(commit.tree))
+    }
+
     fn again(&mut self, commit: Oid, onto: Option<Oid>) -> Result<Option<Made>, EngineError> {
-        let CommitText {
-            tree,
-            parent,
-            author,
-            message,
-            ..
-        } = self.store.read_commit(commit)?;
-        let before = parent.map(|parent| self.tree_of(parent)).transpose()?;
-        let changes = compare(&self.store, before, Some(tree))?.files;
+        let commit = self.store.read_commit(commit)?;
+        let changes = self.changed_by(&commit)?.files;
         let mut edits = Edits::default();
         for (path, blob) in &changes {
             edits.add(path, blob.map_or(Edit::Remove, Edit::Put))?;
         }
-        let again = self.build(onto, &edits, author, message)?;
+        let again = self.build(onto, &edits, commit.author, commit.message)?;
         Ok(again.map(|(made, _)| made))
     }
 }

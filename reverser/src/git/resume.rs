@@ -7,7 +7,7 @@ use git2::Oid;
 use super::engine::{Engine, Made};
 use super::error::EngineError;
 use super::fetch::Tips;
-use super::tree::compare;
+use super::path::is_within;
 
 /// How many commits of ours are looked for at opening. More than a worker ever lets gather.
 const MAX_RESUMED: usize = 100_000;
@@ -166,9 +166,7 @@ impl Engine {
         let mut at = local;
         while at != base {
             let commit = self.store.read_commit(at?).ok()?;
-            let before = commit.parent.map(|parent| self.store.read_commit(parent));
-            let before = before.transpose().ok()?.map(|parent| parent.tree);
-            let difference = compare(&self.store, before, Some(commit.tree)).ok()?;
+            let difference = self.changed_by(&commit).ok()?;
             let paths = difference.files.iter().map(|(path, _)| path.as_slice());
             let folders = paths.map(|path| self.folder_of(path)).collect();
             let blobs = difference.files.iter().filter_map(|(_, blob)| *blob);
@@ -191,11 +189,7 @@ impl Engine {
 
     /// Which of our folders a file is in.
     fn folder_of(&self, path: &[u8]) -> Option<String> {
-        let holds = |folder: &str| {
-            let rest = path.strip_prefix(folder.as_bytes());
-            folder.is_empty() || rest.is_some_and(|rest| rest.starts_with(b"/"))
-        };
         let mut folders = self.options.folders.iter();
-        folders.find(|folder| holds(folder)).cloned()
+        folders.find(|folder| is_within(path, folder)).cloned()
     }
 }

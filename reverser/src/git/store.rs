@@ -153,7 +153,7 @@ impl Store {
 
     /// Notes that nothing in our folders is somebody else's at this commit.
     pub(super) fn note_settled(&self, commit: Option<Oid>) -> Result<(), EngineError> {
-        if self.noted().is_some_and(|noted| Some(noted) == commit) {
+        if self.noted() == commit {
             return Ok(());
         }
         self.point(SETTLED_REF, commit)

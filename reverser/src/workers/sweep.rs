@@ -157,11 +157,8 @@ pub(super) fn shows_values(
     let Some(secrets) = plan.first().map(|any| &any.secrets) else {
         return Ok(false);
     };
-    let is_sensitive = |path: &str| sensitive(&secrets.types, path).is_some();
-    for (path, blob) in engine.unpushed_files(is_sensitive)? {
-        let Some(identity) = sensitive(&secrets.types, &path) else {
-            continue;
-        };
+    let sensitive = |path: &str| sensitive(&secrets.types, path);
+    for ((path, blob), identity) in engine.unpushed_files(sensitive)? {
         let text = engine.read_blob(blob)?;
         let shows = match plan.iter().find(|d| is_within(&path, &d.base_folder)) {
             Some(destination) => destination.is_shown_by(&identity, &text),
