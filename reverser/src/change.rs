@@ -66,6 +66,17 @@ pub enum Attribution {
     None(Miss),
 }
 
+impl Attribution {
+    /// Nobody where the bot is the author.
+    #[must_use]
+    pub fn who(&self) -> Option<&Who> {
+        match self {
+            Self::Exact(who) | Self::Content(who) => Some(who),
+            Self::None(_) => None,
+        }
+    }
+}
+
 /// Why a change has no author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Miss {

@@ -218,11 +218,9 @@ impl Store {
 
     /// Takes the names back that were given for deletes of what may have gone without a call. Whoever caused that keeps theirs.
     pub(super) fn doubt(&self, state: &mut State, removed: Removed, now: Instant) {
-        let refuted = |answer: &Attribution, object: Removed| match answer {
-            Attribution::Exact(who) | Attribution::Content(who) => {
-                state.removals.refute(object, &who.username, now)
-            }
-            Attribution::None(_) => false,
+        let refuted = |answer: &Attribution, object: Removed| {
+            let who = answer.who();
+            who.is_some_and(|who| state.removals.refute(object, &who.username, now))
         };
         let withdrawn: Vec<(String, String, Credit)> = state
             .verdicts
@@ -350,15 +348,14 @@ impl State {
 
     /// Whether somebody else may have asked for the same, and nobody told us.
     fn may_have_missed(&self, sighting: &Sighting, winner: ObservationId) -> bool {
+        if !sighting.may_have_rivals() {
+            return false;
+        }
         let Some(held) = self.held.get(&winner) else {
             return false;
         };
-        let observation = &held.observation;
-        if !sighting.may_have_rivals() && observation.uid == sighting.uid {
-            return false;
-        }
         let listed = sighting.base.is_none();
-        observation.early
+        held.observation.early
             || self.routed.may_have_missed(held.since, held.replayed)
             || !self.witness.vouches_for(held.process, listed)
     }
@@ -487,12 +484,8 @@ fn answered(sighting: &Sighting, held: &Held) -> bool {
 }
 
 fn is_rival(claim: &Claim, credited: &Attribution, late: &Observation) -> bool {
-    match credited {
-        Attribution::Exact(who) | Attribution::Content(who) => {
-            join::is_rival(&claim.sighting, &who.username, late)
-        }
-        Attribution::None(_) => false,
-    }
+    let who = credited.who();
+    who.is_some_and(|who| join::is_rival(&claim.sighting, &who.username, late))
 }
 
 fn never_admitted(sighting: &Sighting) -> bool {

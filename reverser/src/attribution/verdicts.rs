@@ -105,11 +105,9 @@ impl Weighter<Version, Entry> for Bytes {
         if version.uid.is_empty() {
             return LARGEST;
         }
-        let texts = |attribution: &Attribution| match attribution {
-            Attribution::None(_) => 0,
-            Attribution::Exact(who) | Attribution::Content(who) => {
-                who.username.len() + who.field_manager.len()
-            }
+        let texts = |attribution: &Attribution| {
+            let who = attribution.who();
+            who.map_or(0, |who| who.username.len() + who.field_manager.len())
         };
         let answer = match &entry.verdict {
             Verdict::Open => 0,

@@ -16,12 +16,8 @@ pub struct GroupKey {
 
 impl GroupKey {
     fn of(change: &Change) -> Self {
-        let username = match &change.attribution {
-            Attribution::Exact(who) | Attribution::Content(who) => Some(who.username.clone()),
-            Attribution::None(_) => None,
-        };
         Self {
-            username,
+            username: change.attribution.who().map(|who| who.username.clone()),
             cause: change.cause,
         }
     }

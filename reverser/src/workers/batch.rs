@@ -121,11 +121,11 @@ fn effective(
         }
         Some(Unsettled::Found(mut sighting)) => {
             sighting.operation = change.operation;
-            if !overlay.engine.is_foreign(&change.path)
-                && let found @ (Attribution::Exact(_) | Attribution::Content(_)) =
-                    store.recall(&sighting)
-            {
-                change.attribution = found;
+            if !overlay.engine.is_foreign(&change.path) {
+                let found = store.recall(&sighting);
+                if found.who().is_some() {
+                    change.attribution = found;
+                }
             }
         }
     }
