@@ -4,7 +4,7 @@
 mod interest;
 mod role;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -330,12 +330,20 @@ impl Conductor {
     /// Once every list of a destination is complete and all its rules are resolved, what no rule
     /// selects may go.
     fn sweep_unselected(&mut self) {
-        let unlisted = self.seats.iter().filter(|(_, seat)| !seat.listed);
-        let waiting: HashSet<&DestinationKey> = unlisted.map(|((_, name), _)| name).collect();
+        // Since when, `None` where some list is not complete.
+        let mut listed: HashMap<&DestinationKey, Option<Instant>> = HashMap::new();
+        for ((_, name), seat) in &self.seats {
+            let asked = seat.listed.then_some(seat.asked);
+            let since = listed.entry(name).or_insert(asked);
+            *since = (*since).min(asked);
+        }
         for destination in self.plan.destinations.values() {
-            let listed = !waiting.contains(&destination.key);
-            if !listed || destination.selections.is_empty() || self.swept.contains(&destination.key)
-            {
+            // Where there is none to wait for, all are.
+            let since = listed.get(&destination.key).copied();
+            let Some(since) = since.unwrap_or_else(|| Some(Instant::now())) else {
+                continue;
+            };
+            if destination.selections.is_empty() || self.swept.contains(&destination.key) {
                 continue;
             }
             let Some(queue) = self.workers.queue(&destination.branch) else {
@@ -349,13 +357,7 @@ impl Conductor {
                 };
                 queue.push(Item::Sweep(sweep));
             }
-            let of_it = self
-                .seats
-                .iter()
-                .filter(|((_, name), _)| *name == destination.key);
-            if let Some(since) = of_it.map(|(_, seat)| seat.asked).min() {
-                queue.push(Item::Listed(destination.clone(), since));
-            }
+            queue.push(Item::Listed(destination.clone(), since));
             queue.flush();
             self.swept.insert(destination.key.clone());
         }

@@ -80,14 +80,20 @@ pub(super) struct Work {
     /// Each base folder's tree as our last commit left it. Another one at the tip means that
     /// somebody else wrote to it, or that commits of ours are lost with their clone.
     folders: HashMap<String, Option<Oid>>,
-    /// Folders of which everything live is at the remote, and nothing else since then that we know of.
-    complete: BTreeSet<String>,
-    /// Since when a base folder was not as we left it: a list that was asked for before completes nothing.
-    moved: HashMap<String, Instant>,
+    /// What is known of base folders as a whole.
+    whole: HashMap<String, Whole>,
     /// So much waits for the remote that no more is committed; told once.
     held_back: bool,
     /// The remote is to be asked whether the branch has moved, and has not answered yet.
     check: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Whole {
+    /// Everything live is at the remote, and nothing else since then that we know of.
+    Complete,
+    /// It was not as we left it at that time: a list that was asked for before completes nothing.
+    Moved(Instant),
 }
 
 #[derive(Default)]
@@ -195,13 +201,11 @@ impl Work {
         // A round begins with what may be a replay, in opening the clone or in looking what the remote has.
         context.permit.check()?;
         self.open(context, options)?;
-        self.forget_values(plan)?;
-        self.forget_shown_values(context, plan)?;
+        self.forget_values(context, plan)?;
         self.claims
             .retain(|key, _| plan.iter().any(|d| d.key == *key));
-        let is_planned = |folder: &String| plan.iter().any(|d| d.base_folder == *folder);
-        self.complete.retain(is_planned);
-        self.moved.retain(|folder, _| is_planned(folder));
+        self.whole
+            .retain(|folder, _| plan.iter().any(|d| d.base_folder == *folder));
         self.notice_moved(plan, found);
         self.look_again(context, plan, found)?;
         if self.check {
@@ -234,8 +238,7 @@ impl Work {
         if context.is_outdated(plan) {
             // What is to be hidden by now must not be pushed because the round is an older one.
             let latest = context.latest.borrow().clone();
-            self.forget_values(&latest)?;
-            self.forget_shown_values(context, &latest)?;
+            self.forget_values(context, &latest)?;
         }
         let pushed = self.push(context, plan);
         // Also when it failed: our commits may stand on somebody else's by now.
@@ -250,10 +253,11 @@ impl Work {
 
     /// Once nothing in our folders is left of what others did there, a later process need not wonder who it was.
     fn note_settled(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
-        let (claims, complete) = (&self.claims, &self.complete);
+        let (claims, whole) = (&self.claims, &self.whole);
         let is_settled = |d: &Arc<DestinationPlan>| {
             let refused = claims.get(&d.key).is_some_and(|(_, held)| !held);
-            refused || d.selections.is_empty() || complete.contains(&d.base_folder)
+            let complete = matches!(whole.get(&d.base_folder), Some(Whole::Complete));
+            refused || d.selections.is_empty() || complete
         };
         match &mut self.engine {
             Some(engine) if !engine.has_unpushed() && plan.iter().all(is_settled) => {
@@ -295,7 +299,17 @@ impl Work {
         Ok(())
     }
 
-    /// The same by the commits themselves, whenever there is another plan than they were judged by: also of an earlier process, of a
+    /// Drops what waits for the remote where it shows values to more than is wanted now: what was not pushed need not become history.
+    fn forget_values(
+        &mut self,
+        context: &Context,
+        plan: &[Arc<DestinationPlan>],
+    ) -> Result<(), EngineError> {
+        self.forget_switched_values(plan)?;
+        self.forget_shown_values(context, plan)
+    }
+
+    /// By the commits themselves, whenever there is another plan than they were judged by: also of an earlier process, of a
     /// destination that is gone, and of a folder that somebody else has written to since. Everything is compared afresh then.
     fn forget_shown_values(
         &mut self,
@@ -332,9 +346,9 @@ impl Work {
         Ok(())
     }
 
-    /// Drops what waits for the remote where a destination wrote Secrets in the clear and is no longer to, or for a recipient who has
-    /// left: what was not pushed need not become history. Its folder is found moved then, and all of it compared afresh.
-    fn forget_values(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
+    /// By the policies: a destination wrote Secrets in the clear and is no longer to, or for a recipient who has left. Its folder is
+    /// found moved then, and all of it compared afresh.
+    fn forget_switched_values(&mut self, plan: &[Arc<DestinationPlan>]) -> Result<(), EngineError> {
         let switched = |key: &DestinationKey, old: &DestinationPlan| {
             match plan.iter().find(|d| d.key == *key) {
                 Some(new) => new.hides_more_than(old),
@@ -379,8 +393,8 @@ impl Work {
                 .is_some_and(|was| self.folders.get(folder) != Some(was))
             {
                 self.claims.remove(&destination.key);
-                self.complete.remove(folder);
-                self.moved.insert(folder.clone(), Instant::now());
+                let moved = Whole::Moved(Instant::now());
+                self.whole.insert(folder.clone(), moved);
                 found.moved.push(destination.key.clone());
             }
         }
@@ -637,12 +651,11 @@ impl Work {
         let latest = context.latest.borrow();
         for (key, (destination, asked)) in std::mem::take(&mut self.unpushed.listed) {
             let folder = &destination.base_folder;
-            let has_moved = self.moved.get(folder).is_some_and(|at| asked < *at);
+            let has_moved = matches!(self.whole.get(folder), Some(Whole::Moved(at)) if asked < *at);
             // Under a newer one everything may have to be written anew; it is listed again in any case.
             if !has_moved && latest.contains(&destination) {
                 context.board.settled(&key);
-                self.moved.remove(folder);
-                self.complete.insert(folder.clone());
+                self.whole.insert(folder.clone(), Whole::Complete);
             }
         }
         Ok(())
