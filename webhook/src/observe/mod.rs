@@ -101,10 +101,12 @@ fn judge(request: &Request<'_>, interest: &InterestSet) -> Result<Observation, S
     };
     let resource = &request.resource;
     let pod = resource.group.is_empty() && resource.resource == "pods";
-    let (scale, eviction) = match (&*request.sub_resource, operation) {
-        ("", _) => (false, false),
-        ("scale", Operation::Update) => (true, false),
-        ("eviction", Operation::Create) if pod => (false, true),
+    let read: fn(&Request<'_>) -> Result<Facts, Skip> = match (&*request.sub_resource, operation) {
+        ("", Operation::Create) => created,
+        ("", Operation::Delete) => deleted,
+        ("", _) => updated,
+        ("scale", Operation::Update) => scaled,
+        ("eviction", Operation::Create) if pod => evicted,
         _ => return Err(Skip::Subresource),
     };
     let namespace = namespace(request);
@@ -113,13 +115,7 @@ fn judge(request: &Request<'_>, interest: &InterestSet) -> Result<Observation, S
         return Err(Skip::NotOfInterest);
     }
 
-    let facts = match operation {
-        _ if scale => scaled(request)?,
-        _ if eviction => evicted(request)?,
-        Operation::Create => created(request)?,
-        Operation::Delete => deleted(request)?,
-        _ => updated(request)?,
-    };
+    let facts = read(request)?;
     if facts.name.is_empty() {
         return Err(Skip::Unreadable);
     }
